@@ -1,0 +1,123 @@
+package dev.limasandbox;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.sun.net.httpserver.HttpServer;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Each script, copied alone, under the real JBang; and the catalogs, from a server. */
+class JBangTest {
+    private static final Path JBANG = Programs.ROOT.resolve("scripts/target/jbang/jbang.jar");
+
+    @TempDir
+    private static Path temporary;
+
+    private static HttpServer server;
+
+    @BeforeAll
+    static void serve() throws IOException {
+        assertTrue(Files.exists(JBANG), JBANG + " is missing; Maven fetches it before the tests");
+        server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
+        server.createContext("/", exchange -> {
+            Path file = Programs.ROOT
+                    .resolve(exchange.getRequestURI().getPath().substring(1))
+                    .normalize();
+            if (file.startsWith(Programs.ROOT) && Files.isRegularFile(file)) {
+                byte[] content = Files.readAllBytes(file);
+                exchange.sendResponseHeaders(200, content.length);
+                exchange.getResponseBody().write(content);
+            } else {
+                exchange.sendResponseHeaders(404, -1);
+            }
+            exchange.close();
+        });
+        server.start();
+    }
+
+    @AfterAll
+    static void stop() {
+        server.stop(0);
+    }
+
+    @TestFactory
+    Stream<DynamicTest> eachScriptAloneBuildsAndRuns() {
+        return Programs.scripts().stream().map(script -> {
+            String file = script.getFileName().toString();
+            return DynamicTest.dynamicTest(file, () -> {
+                Path folder = Files.createTempDirectory(temporary, "alone");
+                Files.copy(script, folder.resolve(file));
+                jbang(folder, "build", file).exits(0);
+                String help = run(folder, "run", file, "--help").exits(0).out();
+                assertTrue(help.contains("Usage:"), help);
+            });
+        });
+    }
+
+    @Test
+    void catalogsWorkFromAServer() throws IOException {
+        Path folder = Files.createTempDirectory(temporary, "user");
+        for (String catalog : List.of("catalog.json", "jbang-catalog.json")) {
+            String alias = "sandbox@http://localhost:" + server.getAddress().getPort() + "/" + catalog;
+            String help = run(folder, "run", alias, "--help").exits(0).out();
+            assertTrue(help.contains("Usage:"), help);
+        }
+        String catalog = "http://localhost:" + server.getAddress().getPort() + "/catalog.json";
+        jbang(folder, "catalog", "add", "--name", "org", catalog).exits(0);
+        String command =
+                jbang(folder, "run", "sandbox@org", "--version").exits(255).out();
+        assertTrue(command.contains("'-Dsandbox.command=jbang sandbox@org'"), command);
+        run(folder, "run", "sandbox@org", "--version").exits(0);
+    }
+
+    @Test
+    void aliasesAreListedWithDescriptions() {
+        String list = jbang(Programs.ROOT, "alias", "list").exits(0).out();
+        for (Path script : Programs.scripts()) {
+            String name = script.getFileName().toString().replace(".java", "");
+            List<String> lines = list.lines().map(String::strip).toList();
+            assertTrue(lines.contains(name), list);
+        }
+    }
+
+    /** Asks JBang, which for `run` only prints the command line to run. */
+    private static Programs.Result jbang(Path folder, String... words) {
+        List<String> command = new ArrayList<>(List.of(java(), "-jar", JBANG.toString()));
+        command.addAll(List.of(words));
+        return Programs.run(
+                folder,
+                Map.of(
+                        "JBANG_DIR", temporary.resolve("jbang").toString(),
+                        "JBANG_NO_VERSION_CHECK", "true",
+                        "JBANG_RUNTIME_SHELL", "bash",
+                        "JBANG_STDIN_NOTTY", "true",
+                        "NO_COLOR", "1"),
+                "",
+                command);
+    }
+
+    /** What the `jbang` of an installation does: it hands the printed command line to a shell. */
+    private static Programs.Result run(Path folder, String... words) {
+        Programs.Result printed = jbang(folder, words).exits(255);
+        assertEquals(1, printed.out().lines().count(), printed.out());
+        return Programs.run(folder, Map.of(), "", List.of("sh", "-c", "exec " + printed.out()));
+    }
+
+    private static String java() {
+        return Path.of(System.getProperty("java.home"), "bin", "java").toString();
+    }
+}
