@@ -24,7 +24,7 @@ import org.yaml.snakeyaml.resolver.Resolver;
 /** YAML as Lima treats it: read as values, or edited as text so that comments, order and flow style stay. */
 final class Yaml {
     private static final Pattern ASSIGNMENT = Pattern.compile("\\s*((?:\\.[A-Za-z0-9_]+|\\.?\"[^\"]+\"|\\.?\\[\\d+]"
-            + "|\\.?\\[\"[^\"]+\"])+)\\s*=\\s*([\\[{\"0-9-].*|true|false|null)\\s*", Pattern.DOTALL);
+            + "|\\.?\\[\"[^\"]+\"])+)\\s*(\\+?)=\\s*([\\[{\"0-9-].*|true|false|null)\\s*", Pattern.DOTALL);
     private static final Pattern STEP = Pattern.compile("\\.?\\[(\\d+)]|\\.?\\[?\"([^\"]+)\"]?|\\.([A-Za-z0-9_]+)");
 
     private Yaml() {}
@@ -66,7 +66,7 @@ final class Yaml {
     }
 
     /**
-     * Carries out one {@code --set}. Lima takes any yq expression; the project uses {@code .a.b = JSON} only, and
+     * Carries out one {@code --set}. Lima takes any yq expression; the project uses {@code .a.b = JSON} and {@code .a.b += [JSON]} only, and
      * anything else is an error here.
      */
     static void set(MappingNode root, String expression) {
@@ -84,11 +84,31 @@ final class Yaml {
         }
         Node value;
         try {
-            value = engine(false).compose(new StringReader(assignment.group(2)));
+            value = engine(false).compose(new StringReader(assignment.group(3)));
         } catch (YAMLException e) {
             throw new Fatal("stand-in: --set understands only '.a.b = JSON', not: " + expression);
         }
-        set(root, path, value);
+        if (assignment.group(2).isEmpty()) {
+            set(root, path, value);
+        } else {
+            append(root, path, value, expression);
+        }
+    }
+
+    /** {@code .a += [JSON, …]}: appends to a list, which is made where there is none. */
+    private static void append(MappingNode root, List<?> path, Node value, String expression) {
+        if (!(value instanceof SequenceNode more)) {
+            throw new Fatal("stand-in: --set understands += with a list only, not: " + expression);
+        }
+        Node at = root;
+        for (Object key : path) {
+            at = at == null ? null : child(at, key);
+        }
+        if (at instanceof SequenceNode list) {
+            list.getValue().addAll(more.getValue());
+        } else {
+            set(root, path, value);
+        }
     }
 
     static void set(MappingNode root, List<?> path, Node value) {
