@@ -26,6 +26,10 @@ final class Guest {
             "perl", "pki", "profile", "profile.d", "protocols", "python3", "services", "shells", "skel", "ssl", "terminfo",
             "timezone", "vim");
     private static final List<String> SHIMS = List.of("sudo", "mount", "umount", "mountpoint", "docker", "cloud-init");
+    /** Taken from the host where it has them; scripts of a template look for them after the packages were installed. */
+    private static final List<String> FROM_PACKAGES =
+            List.of("dockerd", "dockerd-rootless.sh", "fdfind", "psql", "yq", "rg", "jq", "htop");
+
     private static final List<String> DO_NOTHING = List.of(
             "apt", "apt-get", "apt-mark", "add-apt-repository", "chown", "chgrp", "systemctl", "loginctl", "usermod",
             "useradd", "groupadd", "sysctl", "modprobe", "hostnamectl", "timedatectl", "update-ca-certificates",
@@ -119,7 +123,7 @@ final class Guest {
         if (first) {
             for (String directory : List.of(
                     "home", "root", "opt", "srv", "etc/ssh/sshd_config.d", "etc/profile.d", "etc/apt/sources.list.d",
-                    "etc/apt/keyrings", "etc/systemd/system", "local/bin", "local/lib", "local/share", "local/sbin",
+                    "etc/apt/keyrings", "etc/systemd/system", "etc/systemd/user", "etc/sysctl.d", "local/bin", "local/lib", "local/share", "local/sbin",
                     "var/log", "var/tmp", "var/lib", "var/cache", "var/mail", "var/spool")) {
                 Sh.makeDirectories(disk.resolve(directory));
             }
@@ -201,6 +205,11 @@ final class Guest {
         }
         for (String shim : DO_NOTHING) {
             resource("bin/nothing", cidata.resolve("bin").resolve(shim));
+        }
+        for (String shim : FROM_PACKAGES) {
+            if (Sh.find(shim) == null) {
+                resource("bin/absent", cidata.resolve("bin").resolve(shim));
+            }
         }
         for (String shim : List.of("poweroff", "reboot", "shutdown", "halt")) {
             resource("bin/poweroff", cidata.resolve("bin").resolve(shim));
@@ -314,7 +323,7 @@ final class Guest {
             if (mode.equals("data")) {
                 script.append("data " + relative + " " + Sh.quote(Maps.text(entry, "path", "")) + " "
                         + Sh.quote(Maps.text(entry, "permissions", "644")) + " " + Maps.flag(entry, "overwrite", true) + "\n");
-            } else if (mode.equals("yq") || text.contains("apt-get") && !text.contains("PARAM_sandbox")) {
+            } else if (mode.equals("yq") || (text.contains("apt-get") || text.contains("dockerd-rootless")) && !text.contains("PARAM_sandbox")) {
                 script.append("taken_as_done " + relative + "\n");
             } else {
                 script.append("run " + mode + " " + relative + "\n");
