@@ -83,7 +83,7 @@ docker_socket() {
 
 finish() {
     if [ -n "$AGENT_SANDBOX" ]; then
-        if [ -z "$failed" ]; then
+        if [ -z "$failed" ] && [ ! -e "$STANDIN_RUN/sandbox/failed" ]; then
             [ -e "$STANDIN_RUN/sandbox/ready" ] || echo "agent-sandbox $AGENT_SANDBOX" >"$STANDIN_RUN/sandbox/ready"
         else
             [ -e "$STANDIN_RUN/sandbox/failed" ] || echo "$failed" >"$STANDIN_RUN/sandbox/failed"

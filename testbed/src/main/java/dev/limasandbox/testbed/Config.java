@@ -47,7 +47,6 @@ final class Config {
         if (Files.exists(config.resolve("override.yaml"))) {
             Map<String, Object> override = Yaml.readMap(Sh.read(config.resolve("override.yaml")));
             merged = merge(override, merged);
-            // The one list that goes the other way round: mounts are default's, the instance's, override's.
         }
         Config result = new Config(directory, new LinkedHashMap<>());
         result.fill(merged);
@@ -103,13 +102,15 @@ final class Config {
         filled.put("param", param);
 
         Map<String, Object> c = new LinkedHashMap<>();
+        copyIfSet(c, y, "minimumLimaVersion");
         c.put("vmType", Maps.text(y, "vmType", Home.MAC ? "vz" : "qemu"));
+        copyIfSet(c, y, "vmOpts");
         c.put("os", Maps.text(y, "os", "Linux"));
         c.put("arch", Maps.text(y, "arch", Home.arch()).replace("default", Home.arch()));
         if (c.get("vmType").equals("default")) {
             c.put("vmType", Home.MAC ? "vz" : "qemu");
         }
-        c.put("images", Maps.maps(y, "images"));
+        c.put("images", images(y));
         c.put("cpus", Maps.number(y, "cpus", Math.min(4, Runtime.getRuntime().availableProcessors())));
         c.put("memory", Maps.text(y, "memory", defaultMemory()));
         c.put("disk", Maps.text(y, "disk", "100GiB"));
@@ -155,7 +156,13 @@ final class Config {
         if (!forwards.isEmpty()) {
             c.put("portForwards", forwards);
         }
-        copyIfSet(c, y, "copyToHost");
+        List<Map<String, Object>> copies = Maps.maps(y, "copyToHost");
+        for (Map<String, Object> copy : copies) {
+            copy.put("host", expandOnHost(Maps.text(copy, "host", "")));
+        }
+        if (!copies.isEmpty()) {
+            c.put("copyToHost", copies);
+        }
         if (y.get("message") != null) {
             c.put("message", y.get("message"));
         }
@@ -187,6 +194,21 @@ final class Config {
         filled.putIfAbsent("param", param);
     }
 
+    private static List<Map<String, Object>> images(Map<String, Object> y) {
+        List<Map<String, Object>> images = new ArrayList<>();
+        for (Map<String, Object> entry : Maps.maps(y, "images")) {
+            Map<String, Object> image = ordered("location", Maps.text(entry, "location", ""));
+            image.put("arch", Maps.text(entry, "arch", Home.arch()));
+            for (String key : List.of("digest", "variant", "kernel", "initrd")) {
+                if (!Maps.text(entry, key, "").isEmpty()) {
+                    image.put(key, entry.get(key));
+                }
+            }
+            images.add(image);
+        }
+        return images;
+    }
+
     private List<Map<String, Object>> mounts(Map<String, Object> y) {
         Map<String, Map<String, Object>> byMountPoint = new LinkedHashMap<>();
         for (Map<String, Object> mount : Maps.maps(y, "mounts")) {
@@ -212,19 +234,22 @@ final class Config {
     private List<Map<String, Object>> provision(Map<String, Object> y) {
         List<Map<String, Object>> scripts = new ArrayList<>();
         for (Map<String, Object> entry : Maps.maps(y, "provision")) {
-            Map<String, Object> script = ordered("mode", Maps.text(entry, "mode", "system"));
-            for (String key : List.of("skipDefaultDependencyResolution", "script", "playbook", "content", "overwrite",
-                    "owner", "path", "permissions", "format", "expression")) {
-                if (entry.get(key) instanceof String text) {
-                    script.put(key, expandInGuest(text));
-                } else if (entry.get(key) != null) {
-                    script.put(key, entry.get(key));
-                }
+            Map<String, Object> defaults = new LinkedHashMap<>(Map.of("script", ""));
+            String mode = Maps.text(entry, "mode", "system");
+            if (mode.equals("data")) {
+                defaults.putAll(Map.of("overwrite", true, "owner", "root:root", "permissions", "644"));
+            } else if (mode.equals("yq")) {
+                defaults.putAll(Map.of("owner", "root:root", "permissions", "644", "format", "auto"));
             }
-            if (script.get("mode").equals("data")) {
-                script.putIfAbsent("overwrite", true);
-                script.putIfAbsent("owner", "root:root");
-                script.putIfAbsent("permissions", "644");
+            Map<String, Object> script = ordered("mode", mode);
+            for (String key : List.of("skipDefaultDependencyResolution", "script", "content", "overwrite", "owner",
+                    "path", "permissions", "expression", "format")) {
+                Object value = entry.getOrDefault(key, defaults.get(key));
+                if (value instanceof String text) {
+                    script.put(key, expandInGuest(text));
+                } else if (value != null) {
+                    script.put(key, value);
+                }
             }
             scripts.add(script);
         }
@@ -377,7 +402,7 @@ final class Config {
     }
 
     String message() {
-        return expandInGuest(text("message"));
+        return expandInGuest(text("message")).stripTrailing();
     }
 
     int cpus() {

@@ -15,7 +15,7 @@ final class GoTemplate {
     /**
      * The text with {@code {{.A.B}}}, {@code {{json .A}}} and {@code {{"text"}}} replaced.
      *
-     * @throws IllegalArgumentException for any other action or an unknown field
+     * @throws IllegalArgumentException for any other action
      */
     static String expand(String text, Map<String, Object> fields) {
         if (!text.contains("{{")) {
@@ -46,14 +46,14 @@ final class GoTemplate {
         Object value = fields;
         for (String name : field.group(2).substring(1).split("\\.")) {
             if (!name.isEmpty()) {
-                value = lookup(value, name, action);
+                value = lookup(value, name);
             }
         }
-        return field.group(1) != null ? Json.write(value) : value == null ? "" : String.valueOf(value);
+        return field.group(1) != null ? Json.write(value) : value == null ? "<no value>" : String.valueOf(value);
     }
 
     /** Go field names differ from JSON keys only in case: SSHLocalPort, sshLocalPort. */
-    private static Object lookup(Object value, String name, String action) {
+    private static Object lookup(Object value, String name) {
         if (value instanceof Map<?, ?> map) {
             for (Map.Entry<?, ?> entry : map.entrySet()) {
                 if (String.valueOf(entry.getKey()).equalsIgnoreCase(name)) {
@@ -61,6 +61,6 @@ final class GoTemplate {
                 }
             }
         }
-        throw new IllegalArgumentException("can't evaluate field " + name + " in {{" + action + "}}");
+        return null;
     }
 }

@@ -323,7 +323,7 @@ final class Guest {
             if (mode.equals("data")) {
                 script.append("data " + relative + " " + Sh.quote(Maps.text(entry, "path", "")) + " "
                         + Sh.quote(Maps.text(entry, "permissions", "644")) + " " + Maps.flag(entry, "overwrite", true) + "\n");
-            } else if (mode.equals("yq") || (text.contains("apt-get") || text.contains("dockerd-rootless")) && !text.contains("PARAM_sandbox")) {
+            } else if (mode.equals("yq") || text.contains("apt-get") && !text.contains("PARAM_sandbox")) {
                 script.append("taken_as_done " + relative + "\n");
             } else {
                 script.append("run " + mode + " " + relative + "\n");

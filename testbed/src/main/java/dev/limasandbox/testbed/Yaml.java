@@ -10,6 +10,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.yaml.snakeyaml.DumperOptions;
 import org.yaml.snakeyaml.LoaderOptions;
+import org.yaml.snakeyaml.comments.CommentLine;
 import org.yaml.snakeyaml.constructor.SafeConstructor;
 import org.yaml.snakeyaml.error.YAMLException;
 import org.yaml.snakeyaml.nodes.MappingNode;
@@ -66,13 +67,13 @@ final class Yaml {
     }
 
     /**
-     * Carries out one {@code --set}. Lima takes any yq expression; the project uses {@code .a.b = JSON} and {@code .a.b += [JSON]} only, and
-     * anything else is an error here.
+     * Carries out one {@code --set}. Lima takes any yq expression; the project uses {@code .a.b = JSON} and {@code .a.b
+     * += [JSON]} only, and anything else is an error here.
      */
     static void set(MappingNode root, String expression) {
         Matcher assignment = ASSIGNMENT.matcher(expression);
         if (!assignment.matches()) {
-            throw new Fatal("stand-in: --set understands only '.a.b = JSON', not: " + expression);
+            throw new Fatal("stand-in: --set understands only '.a.b = JSON' and '.a.b += [JSON]', not: " + expression);
         }
         List<Object> path = new ArrayList<>();
         Matcher step = STEP.matcher(assignment.group(1));
@@ -82,12 +83,7 @@ final class Yaml {
                             ? (Object) Integer.valueOf(step.group(1))
                             : step.group(2) != null ? step.group(2) : step.group(3));
         }
-        Node value;
-        try {
-            value = engine(false).compose(new StringReader(assignment.group(3)));
-        } catch (YAMLException e) {
-            throw new Fatal("stand-in: --set understands only '.a.b = JSON', not: " + expression);
-        }
+        Node value = node(json(assignment.group(3), expression));
         if (assignment.group(2).isEmpty()) {
             set(root, path, value);
         } else {
@@ -108,6 +104,14 @@ final class Yaml {
             list.getValue().addAll(more.getValue());
         } else {
             set(root, path, value);
+        }
+    }
+
+    private static Object json(String text, String expression) {
+        try {
+            return engine(false).load(text);
+        } catch (YAMLException e) {
+            throw new Fatal("stand-in: --set understands only '.a.b = JSON' and '.a.b += [JSON]', not: " + expression);
         }
     }
 
@@ -161,10 +165,28 @@ final class Yaml {
         }
     }
 
+    /** Removes a key; the comment above it stays, above the next one. */
     static void remove(MappingNode map, String key) {
-        map.getValue()
-                .removeIf(tuple -> tuple.getKeyNode() instanceof ScalarNode scalar
-                        && scalar.getValue().equals(key));
+        List<NodeTuple> tuples = map.getValue();
+        for (int i = 0; i < tuples.size(); i++) {
+            if (tuples.get(i).getKeyNode() instanceof ScalarNode scalar
+                    && scalar.getValue().equals(key)) {
+                tuples.remove(i);
+                if (i < tuples.size()) {
+                    moveComments(scalar, tuples.get(i).getKeyNode());
+                }
+                return;
+            }
+        }
+    }
+
+    private static void moveComments(Node from, Node to) {
+        if (from.getBlockComments() != null && !from.getBlockComments().isEmpty()) {
+            List<CommentLine> all = new ArrayList<>(from.getBlockComments());
+            all.addAll(to.getBlockComments() == null ? List.of() : to.getBlockComments());
+            to.setBlockComments(all);
+            from.setBlockComments(null);
+        }
     }
 
     /** A value as a node, strings with line breaks as literal blocks. */
