@@ -20,7 +20,6 @@ begin() {
     sshd=$!
     if [ -n "$AGENT_SANDBOX" ]; then
         mkdir -p "$STANDIN_RUN/sandbox"
-        echo "== boot $(date -u +%Y-%m-%dT%H:%M:%SZ)" >>/var/log/sandbox.log
     fi
     echo "$$" >"$STANDIN_RUN/lima-ssh-ready"
 }

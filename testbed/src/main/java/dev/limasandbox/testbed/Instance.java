@@ -66,7 +66,7 @@ final class Instance {
             return 0;
         }
         long pid = Long.parseLong(text);
-        if (ProcessHandle.of(pid).map(ProcessHandle::isAlive).orElse(false)) {
+        if (Sh.isAlive(pid)) {
             return pid;
         }
         try {

@@ -93,6 +93,15 @@ final class Sh {
         return null;
     }
 
+    /** Whether a process runs; one that ended and was not waited for yet does not. */
+    static boolean isAlive(long pid) {
+        if (!ProcessHandle.of(pid).map(ProcessHandle::isAlive).orElse(false)) {
+            return false;
+        }
+        String stat = readOr(Path.of("/proc/" + pid + "/stat"), "");
+        return !stat.substring(stat.lastIndexOf(')') + 1).startsWith(" Z");
+    }
+
     static String quote(String word) {
         return "'" + word.replace("'", "'\\''") + "'";
     }

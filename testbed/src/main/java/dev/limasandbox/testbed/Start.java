@@ -152,13 +152,10 @@ final class Start {
         events.lines();
         long pid = instance.hostAgentPid();
         Log.info("Sending SIGINT to hostagent process " + pid);
-        ProcessHandle agent = ProcessHandle.of(pid).orElse(null);
-        if (agent != null) {
-            agent.destroy();
-        }
+        ProcessHandle.of(pid).ifPresent(ProcessHandle::destroy);
         Log.info("Waiting for hostagent process to exit");
         boolean seen = false;
-        while (agent != null && agent.isAlive()) {
+        while (Sh.isAlive(pid)) {
             HostAgent.pause(20);
         }
         for (String line : events.lines()) {
@@ -187,7 +184,7 @@ final class Start {
             List<ProcessHandle> below = process.descendants().toList();
             process.destroyForcibly();
             below.forEach(ProcessHandle::destroyForcibly);
-            for (int i = 0; i < 200 && process.isAlive(); i++) {
+            for (int i = 0; i < 200 && Sh.isAlive(pid); i++) {
                 HostAgent.pause(10);
             }
         });
