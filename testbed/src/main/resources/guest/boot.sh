@@ -4,10 +4,12 @@
 say() { echo "LIMA $(date -u +%Y-%m-%dT%H:%M:%SZ)| $*"; }
 
 failed=
+log=/var/log/sandbox.log
+[ "$STANDIN_RUN" = /run ] || log=$STANDIN_RUN/sandbox.log
 
 begin() {
-    echo $$ >"$STANDIN_RUN/standin-init.pid"
     mkdir -p "$XDG_RUNTIME_DIR"
+    echo $$ >"$STANDIN_RUN/standin-init.pid"
     chmod 700 "$XDG_RUNTIME_DIR"
     exec 3<&0 </dev/null
     # The host agent's way to press the power button. Its death is not ours.
@@ -71,7 +73,7 @@ data() {
 
 taken_as_done() {
     say "Taken as done by the stand-in: $STANDIN_CIDATA/$1"
-    [ -z "$AGENT_SANDBOX" ] || echo "taken as done by the stand-in: $1" >>/var/log/sandbox.log
+    [ -z "$AGENT_SANDBOX" ] || echo "taken as done by the stand-in: $1" >>"$log"
 }
 
 docker_socket() {

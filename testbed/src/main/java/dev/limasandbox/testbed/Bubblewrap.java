@@ -8,11 +8,12 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 
-/** The bubblewrap command line that shows a guest its own files, the host's programs and its mounts, and nothing else. */
+/** The bubblewrap command line that shows a guest its own files, the host's programs, its mounts, and nothing else. */
 final class Bubblewrap {
     private static final List<String> WITH_PIDS =
             List.of("bwrap", "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts");
-    private static final List<String> WITHOUT_PIDS = List.of("bwrap", "--unshare-user", "--unshare-ipc", "--unshare-uts");
+    private static final List<String> WITHOUT_PIDS =
+            List.of("bwrap", "--unshare-user", "--unshare-ipc", "--unshare-uts");
 
     private final Guest guest;
 
@@ -65,10 +66,10 @@ final class Bubblewrap {
         bind(c, disk.resolve("opt"), "/opt");
         bind(c, disk.resolve("srv"), "/srv");
         bind(c, disk.resolve("root"), "/root");
-        bind(c, disk.resolve("home"), guest.config().user().get("home").toString());
+        bind(c, disk.resolve("home"), guest.config.user().get("home").toString());
         c.addAll(List.of("--ro-bind", guest.cidata().toString(), "/mnt/lima-cidata"));
         HostNode.show(c);
-        for (Map<String, Object> mount : guest.config().mounts()) {
+        for (Map<String, Object> mount : guest.config.mounts()) {
             c.add(Maps.flag(mount, "writable", false) ? "--bind" : "--ro-bind");
             c.add(existing(mount.get("location").toString()));
             c.add(mount.get("mountPoint").toString());
@@ -80,8 +81,7 @@ final class Bubblewrap {
     private static void showSystemDirectory(List<String> c, Path directory) {
         try {
             if (Files.isSymbolicLink(directory)) {
-                c.addAll(List.of(
-                        "--symlink", Files.readSymbolicLink(directory).toString(), directory.toString()));
+                c.addAll(List.of("--symlink", Files.readSymbolicLink(directory).toString(), directory.toString()));
             } else if (Files.isDirectory(directory)) {
                 c.addAll(List.of("--ro-bind", directory.toString(), directory.toString()));
             }

@@ -9,6 +9,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -66,8 +67,8 @@ final class Commands {
         for (String name : names) {
             Path yaml = Instance.named(name).yaml();
             if (!Files.exists(yaml)) {
-                Log.warn("The directory `" + Home.directory() + "` does not look like a valid Lima directory: stat " + yaml
-                        + ": no such file or directory");
+                Log.warn("The directory `" + Home.directory() + "` does not look like a valid Lima directory: stat "
+                        + yaml + ": no such file or directory");
             }
         }
     }
@@ -79,7 +80,9 @@ final class Commands {
             Map<String, Object> fields = instance.fields();
             if (!Files.exists(instance.yaml())) {
                 warnAboutErrors(name, "open " + instance.yaml() + ": no such file or directory");
-                fields.put("errors", List.of(Map.of("Op", "open", "Path", instance.yaml().toString(), "Err", 2)));
+                fields.put(
+                        "errors",
+                        List.of(Map.of("Op", "open", "Path", instance.yaml().toString(), "Err", 2)));
             } else if (!instance.state().errors().isEmpty()) {
                 warnAboutErrors(name, String.join(" ", instance.state().errors()));
             }
@@ -139,7 +142,11 @@ final class Commands {
             StringBuilder out = new StringBuilder();
             for (int i = 0; i < columns - 1; i++) {
                 int column = i;
-                int width = lines.stream().mapToInt(l -> l.get(column).length()).max().orElse(0) + 4;
+                int width = lines.stream()
+                                .mapToInt(l -> l.get(column).length())
+                                .max()
+                                .orElse(0)
+                        + 4;
                 out.append(String.format("%-" + width + "s", line.get(i)));
             }
             System.out.println(out + line.get(columns - 1));
@@ -159,9 +166,11 @@ final class Commands {
     static void create(List<String> words) {
         Flags flags = createFlags().parse(words);
         if (flags.arguments().size() > 1) {
-            throw new Fatal("accepts at most 1 arg(s), received " + flags.arguments().size());
+            throw new Fatal(
+                    "accepts at most 1 arg(s), received " + flags.arguments().size());
         }
-        String locator = flags.arguments().isEmpty() ? "default" : flags.arguments().get(0);
+        String locator =
+                flags.arguments().isEmpty() ? "default" : flags.arguments().get(0);
         if (Home.isName(locator) && Instance.named(locator).exists() && !flags.has("name")) {
             throw new Fatal("instance `" + locator + "` already exists");
         }
@@ -170,7 +179,9 @@ final class Commands {
     }
 
     private static Flags createFlags() {
-        return EditFlags.declare(Flags.common()).value("name", "arch", "containerd").bool("plain");
+        return EditFlags.declare(Flags.common())
+                .value("name", "arch", "containerd")
+                .bool("plain");
     }
 
     private static Instance create(String locator, Flags flags) {
@@ -183,7 +194,8 @@ final class Commands {
             template = Template.load(locator);
         } else if (Home.isName(locator)) {
             if (name != null && !name.equals(locator)) {
-                throw new Fatal("instance name `" + locator + "` and CLI flag --name=`" + name + "` cannot be specified together");
+                throw new Fatal("instance name `" + locator + "` and CLI flag --name=`" + name
+                        + "` cannot be specified together");
             }
             name = locator;
             if (!name.equals("default")) {
@@ -196,7 +208,11 @@ final class Commands {
                 Home.checkName(name);
             }
             template = Template.load(locator);
-            name = name != null ? name : locator.replaceFirst("^.*[:/]", "").replaceFirst("\\.ya?ml$", "").toLowerCase(java.util.Locale.ROOT);
+            name = name != null
+                    ? name
+                    : locator.replaceFirst("^.*[:/]", "")
+                            .replaceFirst("\\.ya?ml$", "")
+                            .toLowerCase(Locale.ROOT);
         }
         Home.checkName(name);
         Instance instance = Instance.named(name);
@@ -255,14 +271,22 @@ final class Commands {
 
     /** An unknown name is created from template:default, which mounts the home directory: no error on Lima either. */
     static void start(List<String> words) {
-        Flags flags = createFlags().value("timeout").bool("progress").bool("foreground").parse(words);
-        String locator = flags.arguments().isEmpty() ? "default" : flags.arguments().get(0);
+        Flags flags = createFlags()
+                .value("timeout")
+                .bool("progress")
+                .bool("foreground")
+                .parse(words);
+        String locator =
+                flags.arguments().isEmpty() ? "default" : flags.arguments().get(0);
         Instance instance;
         if (Home.isName(locator) && Files.exists(Instance.named(locator).yaml())) {
             instance = Instance.existing(locator);
             Log.info("Using the existing instance `" + instance.name + "`");
             if (EditFlags.any(flags)) {
-                rewrite(instance, EditFlags.apply(Sh.read(instance.yaml()), flags), instance.config().bytes("disk"));
+                rewrite(
+                        instance,
+                        EditFlags.apply(Sh.read(instance.yaml()), flags),
+                        instance.config().bytes("disk"));
             }
         } else {
             instance = create(locator, flags);
@@ -290,17 +314,17 @@ final class Commands {
         boolean any = false;
         while (part.find()) {
             any = true;
-            double unit =
-                    switch (part.group(2)) {
-                        case "h" -> 3_600_000;
-                        case "m" -> 60_000;
-                        case "s" -> 1000;
-                        default -> 1;
-                    };
+            double unit = switch (part.group(2)) {
+                case "h" -> 3_600_000;
+                case "m" -> 60_000;
+                case "s" -> 1000;
+                default -> 1;
+            };
             milliseconds += (long) (Double.parseDouble(part.group(1)) * unit);
         }
         if (!any) {
-            throw new Fatal("invalid argument \"" + text + "\" for \"--timeout\" flag: time: invalid duration \"" + text + "\"");
+            throw new Fatal("invalid argument \"" + text + "\" for \"--timeout\" flag: time: invalid duration \"" + text
+                    + "\"");
         }
         return Duration.ofMillis(milliseconds);
     }
@@ -478,7 +502,8 @@ final class Commands {
         Flags flags = EditFlags.declare(Flags.common()).bool("start").parse(words);
         String command = rename ? "rename" : "clone";
         if (flags.arguments().size() != 2) {
-            throw new Fatal("`limactl " + command + "` accepts 2 arg(s), received " + flags.arguments().size());
+            throw new Fatal("`limactl " + command + "` accepts 2 arg(s), received "
+                    + flags.arguments().size());
         }
         Instance source = Instance.named(flags.arguments().get(0));
         Home.checkName(flags.arguments().get(0));
@@ -506,7 +531,10 @@ final class Commands {
             Sh.remove(Guest.stateOf(source.name));
         }
         if (EditFlags.any(flags)) {
-            rewrite(target, EditFlags.apply(Sh.read(target.yaml()), flags), target.config().bytes("disk"));
+            rewrite(
+                    target,
+                    EditFlags.apply(Sh.read(target.yaml()), flags),
+                    target.config().bytes("disk"));
         }
         if (flags.is("start")) {
             Start.start(target, Duration.ofMinutes(10));
@@ -610,11 +638,13 @@ final class Commands {
         String name = arguments.remove(0);
         Instance instance = Instance.named(name);
         if (!Files.exists(instance.yaml())) {
-            throw new Fatal("instance `" + name + "` does not exist, run `limactl create " + name + "` to create a new instance");
+            throw new Fatal("instance `" + name + "` does not exist, run `limactl create " + name
+                    + "` to create a new instance");
         }
         if (instance.status().equals("Stopped")) {
             if (!flags.is("start")) {
-                throw new Fatal("instance `" + name + "` is stopped, run `limactl start " + name + "` to start the instance");
+                throw new Fatal(
+                        "instance `" + name + "` is stopped, run `limactl start " + name + "` to start the instance");
             }
             Start.start(instance, Duration.ofMinutes(10));
         }
@@ -632,7 +662,8 @@ final class Commands {
         if (!arguments.isEmpty()) {
             script.append(" -c " + Sh.quote(quoted(arguments)));
         }
-        List<String> ssh = new ArrayList<>(List.of("ssh", "-F", instance.file("ssh.config").toString(), "-o", "LogLevel=ERROR"));
+        List<String> ssh =
+                new ArrayList<>(List.of("ssh", "-F", instance.file("ssh.config").toString(), "-o", "LogLevel=ERROR"));
         if ("true".equals(System.getProperty("standin.stdout.terminal"))) {
             ssh.add("-t");
         }
@@ -662,7 +693,8 @@ final class Commands {
                 .value("backend")
                 .parse(words);
         if (flags.arguments().size() < 2) {
-            throw new Fatal("requires at least 2 arg(s), only received " + flags.arguments().size());
+            throw new Fatal("requires at least 2 arg(s), only received "
+                    + flags.arguments().size());
         }
         List<String> scp = new ArrayList<>(List.of("scp", "-q"));
         if (flags.is("recursive")) {
@@ -695,13 +727,11 @@ final class Commands {
         if (!verb.equals("copy")) {
             throw new Fatal("unknown command \"" + verb + "\" for \"limactl template\"");
         }
-        Flags flags = Flags.common()
-                .bool("embed")
-                .bool("embed-all")
-                .bool("verbatim")
-                .parse(words.subList(1, words.size()));
+        Flags flags =
+                Flags.common().bool("embed").bool("embed-all").bool("verbatim").parse(words.subList(1, words.size()));
         if (flags.arguments().isEmpty() || flags.arguments().size() > 2) {
-            throw new Fatal("accepts between 1 and 2 arg(s), received " + flags.arguments().size());
+            throw new Fatal("accepts between 1 and 2 arg(s), received "
+                    + flags.arguments().size());
         }
         Template template = Template.load(flags.arguments().get(0));
         String text = flags.is("verbatim") ? template.text() : template.embeddedText();

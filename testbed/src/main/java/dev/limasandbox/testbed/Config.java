@@ -7,7 +7,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -18,11 +20,47 @@ import java.util.regex.Pattern;
  */
 final class Config {
     private static final Set<String> KNOWN = Set.of(
-            "minimumLimaVersion", "base", "vmType", "vmOpts", "os", "arch", "images", "cpuType", "cpus", "memory",
-            "disk", "additionalDisks", "mounts", "mountType", "mountTypesUnsupported", "mountInotify", "ssh",
-            "firmware", "audio", "video", "provision", "upgradePackages", "containerd", "guestInstallPrefix", "probes",
-            "portForwards", "copyToHost", "message", "networks", "env", "param", "dns", "hostResolver",
-            "propagateProxyEnv", "caCerts", "rosetta", "plain", "timezone", "nestedVirtualization", "user", "tpm",
+            "minimumLimaVersion",
+            "base",
+            "vmType",
+            "vmOpts",
+            "os",
+            "arch",
+            "images",
+            "cpuType",
+            "cpus",
+            "memory",
+            "disk",
+            "additionalDisks",
+            "mounts",
+            "mountType",
+            "mountTypesUnsupported",
+            "mountInotify",
+            "ssh",
+            "firmware",
+            "audio",
+            "video",
+            "provision",
+            "upgradePackages",
+            "containerd",
+            "guestInstallPrefix",
+            "probes",
+            "portForwards",
+            "copyToHost",
+            "message",
+            "networks",
+            "env",
+            "param",
+            "dns",
+            "hostResolver",
+            "propagateProxyEnv",
+            "caCerts",
+            "rosetta",
+            "plain",
+            "timezone",
+            "nestedVirtualization",
+            "user",
+            "tpm",
             "osOpts");
     private static final Set<String> RESERVED_MOUNT_POINTS =
             Set.of("/", "/bin", "/dev", "/etc", "/home", "/opt", "/sbin", "/tmp", "/usr", "/var");
@@ -67,16 +105,17 @@ final class Config {
             }
             return above;
         }));
-        merged.values().removeIf(java.util.Objects::isNull);
+        merged.values().removeIf(Objects::isNull);
         return merged;
     }
 
     private static void warnAboutUnknownKeys(String yaml, Path file) {
         for (String key : Yaml.readMap(yaml).keySet()) {
             if (!KNOWN.contains(key)) {
-                int line = 1 + (int) yaml.substring(0, Math.max(0, ("\n" + yaml).indexOf("\n" + key)))
-                        .lines()
-                        .count();
+                int line = 1
+                        + (int) yaml.substring(0, Math.max(0, ("\n" + yaml).indexOf("\n" + key)))
+                                .lines()
+                                .count();
                 Log.warn(
                         "Non-strict YAML detected; please check for typos",
                         Map.of(
@@ -96,7 +135,7 @@ final class Config {
                 "shell", Maps.text(user, "shell", "/bin/bash"),
                 "uid", Maps.number(user, "uid", Home.uid()),
                 "passwordlessSudo", Maps.flag(user, "passwordlessSudo", true));
-        Map<String, Object> param = new java.util.TreeMap<>();
+        Map<String, Object> param = new TreeMap<>();
         Maps.map(y, "param").forEach((key, value) -> param.put(key, String.valueOf(value)));
         filled.put("user", filledUser);
         filled.put("param", param);
@@ -173,12 +212,13 @@ final class Config {
         }
         copyIfSet(c, y, "dns");
         Map<String, Object> resolver = Maps.map(y, "hostResolver");
-        Map<String, Object> filledResolver = ordered(
-                "enabled", Maps.flag(resolver, "enabled", true), "ipv6", Maps.flag(resolver, "ipv6", false));
+        Map<String, Object> filledResolver =
+                ordered("enabled", Maps.flag(resolver, "enabled", true), "ipv6", Maps.flag(resolver, "ipv6", false));
         copyIfSet(filledResolver, resolver, "hosts");
         c.put("hostResolver", filledResolver);
         c.put("propagateProxyEnv", Maps.flag(y, "propagateProxyEnv", true));
-        Map<String, Object> caCerts = ordered("removeDefaults", Maps.flag(Maps.map(y, "caCerts"), "removeDefaults", false));
+        Map<String, Object> caCerts =
+                ordered("removeDefaults", Maps.flag(Maps.map(y, "caCerts"), "removeDefaults", false));
         copyIfSet(caCerts, Maps.map(y, "caCerts"), "files");
         copyIfSet(caCerts, Maps.map(y, "caCerts"), "certs");
         c.put("caCerts", caCerts);
@@ -217,16 +257,32 @@ final class Config {
             Map<String, Object> before = byMountPoint.getOrDefault(mountPoint, Map.of());
             boolean writable = Maps.flag(mount, "writable", Boolean.TRUE.equals(before.get("writable")));
             Map<String, Object> ninep = ordered(
-                    "securityModel", "none", "protocolVersion", "9p2000.L", "msize", "128KiB",
-                    "cache", writable ? "mmap" : "fscache");
+                    "securityModel",
+                    "none",
+                    "protocolVersion",
+                    "9p2000.L",
+                    "msize",
+                    "128KiB",
+                    "cache",
+                    writable ? "mmap" : "fscache");
             ninep.putAll(Maps.map(mount, "9p"));
             Map<String, Object> sshfs = ordered("cache", true, "followSymlinks", false, "sftpDriver", "");
             sshfs.putAll(Maps.map(mount, "sshfs"));
             byMountPoint.put(
                     mountPoint,
                     ordered(
-                            "location", location, "mountPoint", mountPoint, "writable", writable,
-                            "sshfs", sshfs, "9p", ninep, "virtiofs", Maps.map(mount, "virtiofs")));
+                            "location",
+                            location,
+                            "mountPoint",
+                            mountPoint,
+                            "writable",
+                            writable,
+                            "sshfs",
+                            sshfs,
+                            "9p",
+                            ninep,
+                            "virtiofs",
+                            Maps.map(mount, "virtiofs")));
         }
         return List.copyOf(byMountPoint.values());
     }
@@ -242,8 +298,16 @@ final class Config {
                 defaults.putAll(Map.of("owner", "root:root", "permissions", "644", "format", "auto"));
             }
             Map<String, Object> script = ordered("mode", mode);
-            for (String key : List.of("skipDefaultDependencyResolution", "script", "content", "overwrite", "owner",
-                    "path", "permissions", "expression", "format")) {
+            for (String key : List.of(
+                    "skipDefaultDependencyResolution",
+                    "script",
+                    "content",
+                    "overwrite",
+                    "owner",
+                    "path",
+                    "permissions",
+                    "expression",
+                    "format")) {
                 Object value = entry.getOrDefault(key, defaults.get(key));
                 if (value instanceof String text) {
                     script.put(key, expandInGuest(text));
@@ -263,8 +327,7 @@ final class Config {
             Map<String, Object> probe = ordered(
                     "mode", Maps.text(entry, "mode", "readiness"),
                     "description",
-                            Maps.text(
-                                    entry, "description", "user probe " + (probes.size() + 1) + "/" + given.size()),
+                            Maps.text(entry, "description", "user probe " + (probes.size() + 1) + "/" + given.size()),
                     "script", expandInGuest(Maps.text(entry, "script", "")));
             copyIfSet(probe, entry, "hint");
             probes.add(probe);
@@ -283,17 +346,19 @@ final class Config {
             int hostPort = Maps.number(entry, "hostPort", entry.containsKey("hostPortRange") ? 0 : guestPort);
             boolean socket = entry.containsKey("guestSocket") || entry.containsKey("hostSocket");
             Object hostRange = entry.getOrDefault(
-                    "hostPortRange",
-                    hostPort != 0 ? List.of(hostPort, hostPort) : socket ? List.of(0, 0) : guestRange);
+                    "hostPortRange", hostPort != 0 ? List.of(hostPort, hostPort) : socket ? List.of(0, 0) : guestRange);
             Map<String, Object> forward = ordered(
-                    "guestIPMustBeZero", Maps.flag(entry, "guestIPMustBeZero", guestIp.equals("0.0.0.0")),
-                    "guestIP", guestIp);
+                    "guestIPMustBeZero",
+                    Maps.flag(entry, "guestIPMustBeZero", guestIp.equals("0.0.0.0")),
+                    "guestIP",
+                    guestIp);
             if (guestPort != 0) {
                 forward.put("guestPort", guestPort);
             }
             forward.put("guestPortRange", guestRange);
             if (entry.get("guestSocket") != null) {
-                forward.put("guestSocket", expandInGuest(entry.get("guestSocket").toString()));
+                forward.put(
+                        "guestSocket", expandInGuest(entry.get("guestSocket").toString()));
             }
             forward.put("hostIP", Maps.text(entry, "hostIP", "127.0.0.1"));
             if (hostPort != 0) {
@@ -330,7 +395,8 @@ final class Config {
                     text,
                     Map.of(
                             "Name", directory.getFileName().toString(),
-                            "Hostname", Instance.hostname(directory.getFileName().toString()),
+                            "Hostname",
+                                    Instance.hostname(directory.getFileName().toString()),
                             "Dir", directory.toString(),
                             "Home", home,
                             "User", user.get("name"),
@@ -345,9 +411,7 @@ final class Config {
     }
 
     private static String hostPath(String location) {
-        return location.equals("~") || location.startsWith("~/")
-                ? Home.userHome() + location.substring(1)
-                : location;
+        return location.equals("~") || location.startsWith("~/") ? Home.userHome() + location.substring(1) : location;
     }
 
     /** What Lima refuses at create, edit and start. */
@@ -379,7 +443,8 @@ final class Config {
             index++;
         }
         for (String key : Maps.map(raw, "param").keySet()) {
-            Matcher use = Pattern.compile("\\.Param\\." + Pattern.quote(key) + "\\b|\\bPARAM_" + Pattern.quote(key) + "\\b")
+            Matcher use = Pattern.compile(
+                            "\\.Param\\." + Pattern.quote(key) + "\\b|\\bPARAM_" + Pattern.quote(key) + "\\b")
                     .matcher(yaml);
             if (!use.find()) {
                 throw new Fatal("field `param` key `" + key
@@ -418,7 +483,8 @@ final class Config {
         if (!size.matches()) {
             throw new Fatal("field `" + field + "` has an invalid value: invalid size: '" + text + "'");
         }
-        int power = " kmgt".indexOf(size.group(2).isEmpty() ? " " : size.group(2).toLowerCase(Locale.ROOT));
+        int power =
+                " kmgt".indexOf(size.group(2).isEmpty() ? " " : size.group(2).toLowerCase(Locale.ROOT));
         return (long) (Double.parseDouble(size.group(1)) * Math.pow(1024, power));
     }
 
@@ -472,7 +538,9 @@ final class Config {
 
     private static void copyIfSet(Map<String, Object> to, Map<String, Object> from, String key) {
         Object value = from.get(key);
-        if (value != null && !(value instanceof List<?> list && list.isEmpty()) && !(value instanceof Map<?, ?> map && map.isEmpty())) {
+        if (value != null
+                && !(value instanceof List<?> list && list.isEmpty())
+                && !(value instanceof Map<?, ?> map && map.isEmpty())) {
             to.put(key, value);
         }
     }

@@ -12,7 +12,17 @@ import org.yaml.snakeyaml.nodes.SequenceNode;
 /** The flags that create, clone, edit, start and restart share, and what they do to a lima.yaml. */
 final class EditFlags {
     private static final List<String> WITH_VALUE = List.of(
-            "cpus", "memory", "disk", "vm-type", "mount", "mount-only", "mount-type", "set", "param", "ssh-port", "shell");
+            "cpus",
+            "memory",
+            "disk",
+            "vm-type",
+            "mount",
+            "mount-only",
+            "mount-type",
+            "set",
+            "param",
+            "ssh-port",
+            "shell");
     private static final List<String> WITHOUT = List.of("mount-none", "mount-writable");
 
     private EditFlags() {}
@@ -54,7 +64,10 @@ final class EditFlags {
             param(root, pair);
         }
         if (flags.has("ssh-port")) {
-            Yaml.set(root, List.of("ssh", "localPort"), Yaml.node(number("ssh-port", flags.get("ssh-port")).intValue()));
+            Yaml.set(
+                    root,
+                    List.of("ssh", "localPort"),
+                    Yaml.node(number("ssh-port", flags.get("ssh-port")).intValue()));
         }
         if (flags.has("disk")) {
             put(root, "disk", gibibytes("disk", flags.get("disk")));
@@ -165,7 +178,8 @@ final class EditFlags {
     }
 
     private static Fatal invalidCsv(String line, String why) {
-        return new Fatal("invalid argument " + Json.quote(line) + " for \"--mount\" flag: parse error on line 1: " + why);
+        return new Fatal(
+                "invalid argument " + Json.quote(line) + " for \"--mount\" flag: parse error on line 1: " + why);
     }
 
     private static void put(MappingNode root, String key, Object value) {
@@ -181,8 +195,8 @@ final class EditFlags {
         try {
             return Double.valueOf(value);
         } catch (NumberFormatException e) {
-            throw new Fatal("invalid argument \"" + value + "\" for \"--" + flag + "\" flag: strconv.ParseFloat: parsing \""
-                    + value + "\": invalid syntax");
+            throw new Fatal("invalid argument \"" + value + "\" for \"--" + flag
+                    + "\" flag: strconv.ParseFloat: parsing \"" + value + "\": invalid syntax");
         }
     }
 }

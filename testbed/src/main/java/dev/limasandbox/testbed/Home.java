@@ -13,7 +13,8 @@ import java.util.stream.Stream;
 
 /** Lima's home directory ({@code $LIMA_HOME}, else ~/.lima), the names in it, and the host as Lima sees it. */
 final class Home {
-    static final boolean MAC = System.getProperty("os.name").toLowerCase(Locale.ROOT).contains("mac");
+    static final boolean MAC =
+            System.getProperty("os.name").toLowerCase(Locale.ROOT).contains("mac");
     private static final Pattern NAME = Pattern.compile("^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$");
     private static final int LONGEST_NAME = 76;
 
@@ -59,7 +60,17 @@ final class Home {
             throw new UncheckedIOException(e);
         }
         if (!Files.exists(identity())) {
-            Sh.run("ssh-keygen", "-t", "ed25519", "-q", "-N", "", "-C", "lima", "-f", identity().toString());
+            Sh.run(
+                    "ssh-keygen",
+                    "-t",
+                    "ed25519",
+                    "-q",
+                    "-N",
+                    "",
+                    "-C",
+                    "lima",
+                    "-f",
+                    identity().toString());
         }
     }
 

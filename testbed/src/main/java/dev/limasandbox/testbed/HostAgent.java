@@ -123,7 +123,7 @@ final class HostAgent {
                 "  IdentitiesOnly yes",
                 "  GSSAPIAuthentication no",
                 "  Ciphers \"^aes128-gcm@openssh.com,aes256-gcm@openssh.com\"",
-                "  User " + guest.login(),
+                "  User " + guest.user(),
                 "  ControlMaster auto",
                 "  ControlPath \"" + instance.file("ssh.sock") + "\"",
                 "  ControlPersist yes"));
@@ -190,8 +190,8 @@ final class HostAgent {
                 Log.info("The " + kind + " requirement " + number + " of " + of + " is satisfied");
                 return;
             }
-            Log.debug("failed to execute script `" + what + "`: " + result.output().strip() + ": exit status "
-                    + result.code());
+            Log.debug("failed to execute script `" + what + "`: "
+                    + result.output().strip() + ": exit status " + result.code());
             pause(i < 40 ? 50 + i * 10 : BETWEEN_TRIES);
         }
         throw new Fatal("failed to satisfy the " + kind + " requirement " + number + " of " + of + " `" + what + "`");
@@ -220,13 +220,15 @@ final class HostAgent {
     private void terminal() {
         Sh.Result tty = ssh(List.of("-tt"), "tty");
         if (!tty.output().contains("/dev/")) {
-            throw new Fatal("stand-in: the guest's sshd gives no terminal here: " + tty.output().strip());
+            throw new Fatal("stand-in: the guest's sshd gives no terminal here: "
+                    + tty.output().strip());
         }
     }
 
     /** Runs ssh as Lima does. Only the master itself, {@code -MNf}, uses the instance's control socket. */
     private Sh.Result ssh(List<String> options, String command) {
-        List<String> line = new ArrayList<>(List.of("ssh", "-F", instance.file("ssh.config").toString(), "-o", "LogLevel=ERROR"));
+        List<String> line =
+                new ArrayList<>(List.of("ssh", "-F", instance.file("ssh.config").toString(), "-o", "LogLevel=ERROR"));
         if (command != null) {
             line.addAll(List.of("-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ControlPersist=no"));
         }
@@ -269,7 +271,8 @@ final class HostAgent {
             Files.createDirectories(hostSocket.getParent());
             Files.deleteIfExists(hostSocket);
         } catch (IOException e) {
-            Log.warn("failed to set up forward from `" + guestSocket + "` (guest) to `" + hostSocket + "` (host): " + e);
+            Log.warn(
+                    "failed to set up forward from `" + guestSocket + "` (guest) to `" + hostSocket + "` (host): " + e);
             return;
         }
         openForward(hostSocket + ":" + guestSocket);
@@ -277,10 +280,19 @@ final class HostAgent {
 
     private void openForward(String forward) {
         Sh.Result result = Sh.tryRun(
-                "ssh", "-F", instance.file("ssh.config").toString(), "-o", "LogLevel=ERROR", "-O", "forward", "-L", forward,
+                "ssh",
+                "-F",
+                instance.file("ssh.config").toString(),
+                "-o",
+                "LogLevel=ERROR",
+                "-O",
+                "forward",
+                "-L",
+                forward,
                 Instance.hostname(instance.name));
         if (result.code() != 0) {
-            Log.warn("failed to set up forward " + forward + ": " + result.output().strip());
+            Log.warn("failed to set up forward " + forward + ": "
+                    + result.output().strip());
         }
     }
 
@@ -301,7 +313,13 @@ final class HostAgent {
                 Log.info("Shutting down the guest");
                 powerOff();
             }
-            Sh.tryRun("ssh", "-F", instance.file("ssh.config").toString(), "-O", "exit", Instance.hostname(instance.name));
+            Sh.tryRun(
+                    "ssh",
+                    "-F",
+                    instance.file("ssh.config").toString(),
+                    "-O",
+                    "exit",
+                    Instance.hostname(instance.name));
             removeHostSockets();
             event(Map.of("exiting", true));
         }

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeSet;
 
 /**
@@ -18,9 +19,21 @@ final class HostNode {
     private static final List<String> NPM_KEYS =
             List.of("registry", "cafile", "proxy", "https-proxy", "noproxy", "strict-ssl");
     private static final List<String> VARIABLES = List.of(
-            "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
-            "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "npm_config_registry", "NPM_CONFIG_REGISTRY",
-            "npm_config_cafile", "NPM_CONFIG_CAFILE");
+            "NODE_EXTRA_CA_CERTS",
+            "SSL_CERT_FILE",
+            "SSL_CERT_DIR",
+            "http_proxy",
+            "https_proxy",
+            "no_proxy",
+            "all_proxy",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "NO_PROXY",
+            "ALL_PROXY",
+            "npm_config_registry",
+            "NPM_CONFIG_REGISTRY",
+            "npm_config_cafile",
+            "NPM_CONFIG_CAFILE");
 
     private HostNode() {}
 
@@ -107,8 +120,8 @@ final class HostNode {
         }
     }
 
-    private static TreeSet<String> certificateFiles() {
-        TreeSet<String> files = new TreeSet<>();
+    private static Set<String> certificateFiles() {
+        Set<String> files = new TreeSet<>();
         for (String name : List.of("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "npm_config_cafile", "NPM_CONFIG_CAFILE")) {
             files.add(String.valueOf(System.getenv(name)));
         }

@@ -78,28 +78,33 @@ final class Log {
         } else if (TERMINAL) {
             err.println(coloured(level, message, fields));
         } else {
-            StringBuilder line = new StringBuilder("time=" + quote(now()) + " level=" + level + " msg=" + quote(message));
-            new TreeMap<>(fields).forEach((key, value) -> line.append(' ').append(key).append('=').append(quote(value)));
+            StringBuilder line =
+                    new StringBuilder("time=" + quote(now()) + " level=" + level + " msg=" + quote(message));
+            new TreeMap<>(fields)
+                    .forEach((key, value) ->
+                            line.append(' ').append(key).append('=').append(quote(value)));
             err.println(line);
         }
         err.flush();
     }
 
     private static String coloured(String level, String message, Map<String, String> fields) {
-        int colour =
-                switch (level) {
-                    case "info" -> 36;
-                    case "warning" -> 33;
-                    case "error", "fatal" -> 31;
-                    default -> 37;
-                };
+        int colour = switch (level) {
+            case "info" -> 36;
+            case "warning" -> 33;
+            case "error", "fatal" -> 31;
+            default -> 37;
+        };
         String start = "\033[" + colour + "m";
         String word = level.toUpperCase(Locale.ROOT).substring(0, 4);
         StringBuilder line = new StringBuilder(String.format(
                 "%s%s\033[0m[%04d] %-44s", start, word, (System.nanoTime() - STARTED) / 1_000_000_000, message));
         new TreeMap<>(fields)
-                .forEach((key, value) ->
-                        line.append(' ').append(start).append(key).append("\033[0m=").append(quote(value)));
+                .forEach((key, value) -> line.append(' ')
+                        .append(start)
+                        .append(key)
+                        .append("\033[0m=")
+                        .append(quote(value)));
         return line.toString();
     }
 

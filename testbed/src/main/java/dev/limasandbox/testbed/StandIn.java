@@ -24,7 +24,9 @@ public final class StandIn {
 
     private static void run(List<String> words) {
         int at = 0;
-        while (at < words.size() && words.get(at).startsWith("-") && !words.get(at).matches("-h|--help|-v|--version")) {
+        while (at < words.size()
+                && words.get(at).startsWith("-")
+                && !words.get(at).matches("-h|--help|-v|--version")) {
             at += List.of("--log-level", "--log-format").contains(words.get(at)) ? 2 : 1;
         }
         Flags.common().parse(words.subList(0, Math.min(at, words.size())));

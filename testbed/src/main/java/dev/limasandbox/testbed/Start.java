@@ -33,7 +33,8 @@ final class Start {
             Log.warn("expected status `Stopped`, got `" + state.status() + "`");
         }
         Config config = instance.config();
-        Log.info("Starting the instance `" + instance.name + "` with internal VM driver `" + config.text("vmType") + "`");
+        Log.info("Starting the instance `" + instance.name + "` with internal VM driver `" + config.text("vmType")
+                + "`");
         config.validate(Sh.read(instance.yaml()));
         if (!Files.exists(instance.file("disk"))) {
             Disk.make(instance, config);
@@ -65,8 +66,13 @@ final class Start {
             Files.createFile(err.toPath());
             List<String> command = new ArrayList<>(ownSession());
             command.addAll(List.of(
-                    System.getProperty("standin.limactl", "limactl"), "hostagent", "--log-level", "debug", "--log-format",
-                    "json", instance.name));
+                    System.getProperty("standin.limactl", "limactl"),
+                    "hostagent",
+                    "--log-level",
+                    "debug",
+                    "--log-format",
+                    "json",
+                    instance.name));
             return new ProcessBuilder(command)
                     .redirectInput(new File("/dev/null"))
                     .redirectOutput(ProcessBuilder.Redirect.appendTo(out))

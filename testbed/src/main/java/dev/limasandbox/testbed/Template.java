@@ -33,7 +33,9 @@ record Template(String locator, String text) {
             if (locator.matches("https?://.*")) {
                 return download(locator);
             }
-            Path file = Path.of(locator.replaceFirst("^file://", "")).toAbsolutePath().normalize();
+            Path file = Path.of(locator.replaceFirst("^file://", ""))
+                    .toAbsolutePath()
+                    .normalize();
             if (!Files.exists(file)) {
                 throw new Fatal("open " + file + ": no such file or directory");
             }
@@ -64,9 +66,7 @@ record Template(String locator, String text) {
             HttpResponse<String> answer = HttpClient.newBuilder()
                     .followRedirects(HttpClient.Redirect.NORMAL)
                     .build()
-                    .send(
-                            HttpRequest.newBuilder(URI.create(locator)).build(),
-                            HttpResponse.BodyHandlers.ofString());
+                    .send(HttpRequest.newBuilder(URI.create(locator)).build(), HttpResponse.BodyHandlers.ofString());
             if (answer.statusCode() != 200) {
                 throw new Fatal("expected status 200, got " + answer.statusCode());
             }
@@ -125,7 +125,8 @@ record Template(String locator, String text) {
                     Node file = Yaml.child(entry, "file");
                     if (file != null) {
                         Node name = file instanceof MappingNode map ? Yaml.child(map, "url") : file;
-                        String script = load(relative(((ScalarNode) name).getValue())).text();
+                        String script =
+                                load(relative(((ScalarNode) name).getValue())).text();
                         Yaml.remove((MappingNode) entry, "file");
                         Yaml.set((MappingNode) entry, List.of("script"), Yaml.node(script));
                     }

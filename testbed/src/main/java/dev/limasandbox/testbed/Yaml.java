@@ -24,8 +24,10 @@ import org.yaml.snakeyaml.resolver.Resolver;
 
 /** YAML as Lima treats it: read as values, or edited as text so that comments, order and flow style stay. */
 final class Yaml {
-    private static final Pattern ASSIGNMENT = Pattern.compile("\\s*((?:\\.[A-Za-z0-9_]+|\\.?\"[^\"]+\"|\\.?\\[\\d+]"
-            + "|\\.?\\[\"[^\"]+\"])+)\\s*(\\+?)=\\s*([\\[{\"0-9-].*|true|false|null)\\s*", Pattern.DOTALL);
+    private static final Pattern ASSIGNMENT = Pattern.compile(
+            "\\s*((?:\\.[A-Za-z0-9_]+|\\.?\"[^\"]+\"|\\.?\\[\\d+]"
+                    + "|\\.?\\[\"[^\"]+\"])+)\\s*(\\+?)=\\s*([\\[{\"0-9-].*|true|false|null)\\s*",
+            Pattern.DOTALL);
     private static final Pattern STEP = Pattern.compile("\\.?\\[(\\d+)]|\\.?\\[?\"([^\"]+)\"]?|\\.([A-Za-z0-9_]+)");
 
     private Yaml() {}
@@ -131,7 +133,8 @@ final class Yaml {
     static Node child(Node node, Object key) {
         if (node instanceof MappingNode map && key instanceof String) {
             for (NodeTuple tuple : map.getValue()) {
-                if (tuple.getKeyNode() instanceof ScalarNode scalar && scalar.getValue().equals(key)) {
+                if (tuple.getKeyNode() instanceof ScalarNode scalar
+                        && scalar.getValue().equals(key)) {
                     return tuple.getValueNode();
                 }
             }
