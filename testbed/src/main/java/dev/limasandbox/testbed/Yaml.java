@@ -110,11 +110,17 @@ final class Yaml {
     }
 
     private static Object json(String text, String expression) {
+        Object value;
         try {
-            return engine(false).load(text);
+            value = engine(false).load(text);
         } catch (YAMLException e) {
+            value = e;
+        }
+        boolean number = text.matches("(?s)[0-9-].*");
+        if (value instanceof YAMLException || (number && !(value instanceof Number))) {
             throw new Fatal("stand-in: --set understands only '.a.b = JSON' and '.a.b += [JSON]', not: " + expression);
         }
+        return value;
     }
 
     static void set(MappingNode root, List<?> path, Node value) {
