@@ -18,6 +18,11 @@ begin() {
     done &
     exec 3<&-
     trap power_off TERM
+    touch /var/lib/standin-booted 2>/dev/null
+    if [ -n "$NO_SSH" ]; then
+        say "Failed to start: invalid cloud-config or fstab, emergency mode"
+        while :; do sleep 60 & wait $!; done
+    fi
     "$SSHD" -D -e -f "$STANDIN_CIDATA/sshd_config" &
     sshd=$!
     if [ -n "$AGENT_SANDBOX" ]; then

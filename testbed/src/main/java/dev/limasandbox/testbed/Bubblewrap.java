@@ -70,6 +70,11 @@ final class Bubblewrap {
         c.addAll(List.of("--ro-bind", guest.cidata().toString(), "/mnt/lima-cidata"));
         HostNode.show(c);
         for (Map<String, Object> mount : guest.config.mounts()) {
+            if (MountQuirks.isLost(mount)) {
+                existing(mount.get("location").toString());
+                c.addAll(List.of("--dir", mount.get("mountPoint").toString()));
+                continue;
+            }
             c.add(Maps.flag(mount, "writable", false) ? "--bind" : "--ro-bind");
             c.add(existing(mount.get("location").toString()));
             c.add(mount.get("mountPoint").toString());

@@ -122,6 +122,8 @@ final class Cidata {
         config.param().forEach((key, value) -> exported.put("PARAM_" + key, value.toString()));
         exported.forEach((key, value) -> script.append("export " + key + "=" + Sh.quote(value) + "\n"));
         script.append("SSHD=" + Sh.quote(sshd()) + "\n");
+        boolean firstBoot = !Files.exists(guest.disk().resolve("var/lib/standin-booted"));
+        script.append("NO_SSH=" + (MountQuirks.keepsSshAway(config, firstBoot) ? "1" : "") + "\n");
         script.append("PRIVATE_PIDS=" + (!Home.MAC && Bubblewrap.hasPrivatePids() ? "1" : "") + "\n");
         script.append("AGENT_SANDBOX=" + agentSandboxVersion() + "\n");
         script.append(". " + Sh.quote(guest.cidataInside() + "/lib.sh") + "\n");

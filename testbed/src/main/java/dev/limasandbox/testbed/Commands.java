@@ -179,9 +179,7 @@ final class Commands {
     }
 
     private static Flags createFlags() {
-        return EditFlags.declare(Flags.common())
-                .value("name", "arch", "containerd")
-                .bool("plain");
+        return EditFlags.declare(Flags.common()).value("name", "arch", "containerd");
     }
 
     private static Instance create(String locator, Flags flags) {
@@ -229,7 +227,7 @@ final class Commands {
     }
 
     private static String withCreateFlags(String yaml, Flags flags) {
-        if (!flags.has("containerd") && !flags.has("plain") && !flags.has("arch")) {
+        if (!flags.has("containerd") && !flags.has("arch")) {
             return yaml;
         }
         var root = Yaml.parse(yaml);
@@ -237,9 +235,6 @@ final class Commands {
             String which = flags.get("containerd");
             Yaml.set(root, List.of("containerd", "user"), Yaml.node(which.startsWith("user")));
             Yaml.set(root, List.of("containerd", "system"), Yaml.node(which.endsWith("system")));
-        }
-        if (flags.has("plain")) {
-            Yaml.set(root, List.of("plain"), Yaml.node(flags.is("plain")));
         }
         if (flags.has("arch")) {
             Yaml.set(root, List.of("arch"), Yaml.node(flags.get("arch")));
@@ -271,11 +266,7 @@ final class Commands {
 
     /** An unknown name is created from template:default, which mounts the home directory: no error on Lima either. */
     static void start(List<String> words) {
-        Flags flags = createFlags()
-                .value("timeout")
-                .bool("progress")
-                .bool("foreground")
-                .parse(words);
+        Flags flags = createFlags().value("timeout").bool("progress").parse(words);
         String locator =
                 flags.arguments().isEmpty() ? "default" : flags.arguments().get(0);
         Instance instance;
@@ -292,7 +283,8 @@ final class Commands {
             instance = create(locator, flags);
         }
         warnAboutOthers();
-        Start.start(instance, flags.has("timeout") ? duration(flags.get("timeout")) : Duration.ofMinutes(10));
+        Duration timeout = flags.has("timeout") ? duration(flags.get("timeout")) : Start.TIMEOUT;
+        Start.start(instance, timeout, flags.is("progress"));
     }
 
     /** The networks of all instances are looked through, so everybody's warnings are shown. */
@@ -330,8 +322,8 @@ final class Commands {
     }
 
     static void hostagent(List<String> words) {
-        Flags flags = Flags.common().parse(words);
-        new HostAgent(Instance.existing(flags.onlyArgument())).run();
+        Flags flags = Flags.common().bool("progress").parse(words);
+        new HostAgent(Instance.existing(flags.onlyArgument()), flags.is("progress")).run();
     }
 
     // --- stop, restart, delete, factory-reset, protect ---
@@ -364,7 +356,7 @@ final class Commands {
         if (EditFlags.any(flags)) {
             rewrite(instance, yaml, instance.config().bytes("disk"));
         }
-        Start.start(instance, Duration.ofMinutes(10));
+        Start.start(instance, Start.TIMEOUT, flags.is("progress"));
     }
 
     static void delete(List<String> words) {
@@ -477,7 +469,7 @@ final class Commands {
         rewrite(instance, after, instance.config().bytes("disk"));
         Log.info("Instance `" + name + "` configuration edited");
         if (flags.is("start")) {
-            Start.start(instance, Duration.ofMinutes(10));
+            Start.start(instance, Start.TIMEOUT, false);
         }
     }
 
@@ -537,7 +529,7 @@ final class Commands {
                     target.config().bytes("disk"));
         }
         if (flags.is("start")) {
-            Start.start(target, Duration.ofMinutes(10));
+            Start.start(target, Start.TIMEOUT, false);
         }
     }
 
@@ -610,7 +602,7 @@ final class Commands {
         }
         Faults.at("snapshot", instance);
         if (instance.status().equals("Running")) {
-            // On Lima: with a 9p mount nothing is saved and nothing is said; a missing tag is no error.
+            Snapshots.ofRunning(instance, verb);
             return;
         }
         Snapshots snapshots = new Snapshots(instance);
@@ -628,7 +620,6 @@ final class Commands {
         Flags flags = Flags.common()
                 .value("workdir", "shell")
                 .bool("start")
-                .bool("reconnect")
                 .upToFirstArgument()
                 .parse(words);
         List<String> arguments = new ArrayList<>(flags.arguments());
@@ -646,7 +637,7 @@ final class Commands {
                 throw new Fatal(
                         "instance `" + name + "` is stopped, run `limactl start " + name + "` to start the instance");
             }
-            Start.start(instance, Duration.ofMinutes(10));
+            Start.start(instance, Start.TIMEOUT, false);
         }
         if (!arguments.isEmpty() && arguments.get(0).equals("--")) {
             arguments.remove(0);

@@ -77,7 +77,9 @@ final class GuestDisk {
         String user = guest.user();
         String ids = ":x:" + Home.uid();
         write("hostname", guest.hostname() + "\n");
-        write("hosts", "127.0.0.1 localhost host.lima.internal host.docker.internal " + guest.hostname() + "\n");
+        write(
+                "hosts",
+                "127.0.0.1 localhost host.lima.internal host.docker.internal\n127.0.1.1 " + guest.hostname() + "\n");
         write(
                 "passwd",
                 "root:x:0:0:root:/root:/bin/bash\n"

@@ -31,12 +31,14 @@ final class HostAgent {
     private final Instance instance;
     private final Config config;
     private final Guest guest;
+    private final boolean progress;
     private int sshPort;
     private Process booted;
     private volatile boolean exiting;
 
-    HostAgent(Instance instance) {
+    HostAgent(Instance instance, boolean progress) {
         this.instance = instance;
+        this.progress = progress;
         this.config = instance.config();
         this.guest = new Guest(instance, config);
     }
@@ -49,12 +51,16 @@ final class HostAgent {
         Runtime.getRuntime().addShutdownHook(new Thread(this::shutDown));
         Log.info("Starting the stand-in's guest (hint: to watch the boot progress, see `" + instance.file("serial*.log")
                 + "`)");
+        if (MountQuirks.stopsQemu(config)) {
+            throw new Fatal("Driver stopped due to error: exit status 1: Invalid parameter");
+        }
         booted = guest.boot(sshPort);
         Sh.write(instance.file("qemu.pid"), guest.driverPid(booted) + "\n", "rw-------");
         event(Map.of("sshLocalPort", sshPort));
-        Thread readiness = new Thread(this::becomeReady);
-        readiness.setDaemon(true);
-        readiness.start();
+        inBackground(this::becomeReady);
+        if (progress) {
+            inBackground(this::tellProgress);
+        }
         waitForGuest();
         if (!exiting) {
             Log.info("The guest has shut down");
@@ -78,7 +84,7 @@ final class HostAgent {
             Files.deleteIfExists(socket);
             ServerSocketChannel channel = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
             channel.bind(UnixDomainSocketAddress.of(socket));
-            Thread accepting = new Thread(() -> {
+            inBackground(() -> {
                 while (true) {
                     try {
                         channel.accept().close();
@@ -87,8 +93,6 @@ final class HostAgent {
                     }
                 }
             });
-            accepting.setDaemon(true);
-            accepting.start();
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
@@ -240,6 +244,26 @@ final class HostAgent {
         }
         // A master that went to the background holds the pipe: its output goes nowhere.
         return command != null ? Sh.tryRun(line) : new Sh.Result(Sh.quiet(line), "");
+    }
+
+    /** The guest's boot log, line by line, as events. */
+    private void tellProgress() {
+        int told = 0;
+        while (!exiting) {
+            List<String> lines =
+                    Sh.readOr(instance.file("serial.log"), "").lines().toList();
+            for (String line : lines.subList(told, lines.size())) {
+                event(Map.of("cloudInitProgress", Map.of("logLine", line, "active", true)));
+            }
+            told = lines.size();
+            pause(100);
+        }
+    }
+
+    private static void inBackground(Runnable work) {
+        Thread thread = new Thread(work);
+        thread.setDaemon(true);
+        thread.start();
     }
 
     // --- forwards ---

@@ -14,12 +14,13 @@ import java.util.regex.Pattern;
 
 /** Starting a stopped instance and stopping a running one: the life of its host agent, seen from outside. */
 final class Start {
+    static final Duration TIMEOUT = Duration.ofMinutes(10);
     private static final Duration AGENT_PID = Duration.ofSeconds(5);
 
     private Start() {}
 
     /** Boots and waits for the event {@code running}. Ends with 0 at once for one that runs, even if it still boots. */
-    static void start(Instance instance, Duration timeout) {
+    static void start(Instance instance, Duration timeout, boolean progress) {
         Instance.State state = instance.state();
         if (!state.errors().isEmpty()) {
             throw new Fatal("errors inspecting instance: " + state.errors());
@@ -41,7 +42,7 @@ final class Start {
         }
         Disk.grow(instance, config.bytes("disk"));
         Faults.at("start", instance);
-        Process agent = launch(instance);
+        Process agent = launch(instance, progress);
         waitForPid(instance, agent);
         watch(instance, agent, timeout);
         Log.info("READY. Run `limactl shell " + instance.name + "` to open the shell.");
@@ -56,7 +57,7 @@ final class Start {
      * The log files are removed and made anew before anybody looks whether another host agent writes into them: the
      * reason why of two concurrent starts one hangs and a later stop fails (seen on 2.2.0).
      */
-    private static Process launch(Instance instance) {
+    private static Process launch(Instance instance, boolean progress) {
         try {
             File out = instance.file("ha.stdout.log").toFile();
             File err = instance.file("ha.stderr.log").toFile();
@@ -72,6 +73,7 @@ final class Start {
                     "debug",
                     "--log-format",
                     "json",
+                    "--progress=" + progress,
                     instance.name));
             return new ProcessBuilder(command)
                     .redirectInput(new File("/dev/null"))

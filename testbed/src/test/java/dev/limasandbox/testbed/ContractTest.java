@@ -269,14 +269,19 @@ class ContractTest {
     void defaultAndOverride() {
         lima.create("a", "mounts: [{location: /tmp/t}]\nprovision: [{script: own}]\n")
                 .exits(0);
-        Target.write(
-                lima.home.resolve("_config/default.yaml"),
-                "mounts: [{location: /usr, mountPoint: /d}]\nprovision: [{script: default}]\ncpus: 7\n"
-                        + "ssh: {forwardAgent: true}\nportForwards: [{guestPort: 1}]\n");
-        Target.write(
-                lima.home.resolve("_config/override.yaml"),
-                "mounts: [{location: /usr, mountPoint: /o, writable: true}]\nprovision: [{script: override}]\nmemory: 3GiB\n"
-                        + "portForwards: [{guestPort: 2}]\n");
+        Target.write(lima.home.resolve("_config/default.yaml"), """
+                mounts: [{location: /usr, mountPoint: /d}]
+                provision: [{script: default}]
+                portForwards: [{guestPort: 1}]
+                ssh: {forwardAgent: true}
+                cpus: 7
+                """);
+        Target.write(lima.home.resolve("_config/override.yaml"), """
+                mounts: [{location: /usr, mountPoint: /o, writable: true}]
+                provision: [{script: override}]
+                portForwards: [{guestPort: 2}]
+                memory: 3GiB
+                """);
 
         JsonNode config = lima.instance("a").get("config");
 

@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
@@ -245,6 +246,42 @@ class StandInTest {
                 .out();
     }
 
+    @Test
+    @DisplayName(
+            "mounts at odd paths: a comma stops QEMU, after a blank the second boot fails, brackets spoil the first")
+    void oddMounts() throws IOException {
+        Path blank = Files.createDirectories(lima.scratch.resolve("a blank"));
+        Target.write(blank.resolve("file"), "x");
+        for (String odd : List.of("a,comma", "a[bracket", "a #hash")) {
+            Files.createDirectories(lima.scratch.resolve(odd));
+            lima.create("a", "mounts: [{location: \"" + lima.scratch.resolve(odd) + "\"}]\n")
+                    .exits(0);
+            lima.limactl("start", "--tty=false", "--timeout", "3s", "a").exits(1);
+            lima.limactl("delete", "-f", "a").exits(0);
+        }
+        start("a", "mounts: [{location: \"" + blank + "\"}]\n");
+        assertEquals("", lima.ssh("a", "ls '" + blank + "'").exits(0).out());
+        lima.limactl("stop", "a").exits(0);
+        lima.limactl("start", "--tty=false", "--timeout", "3s", "a").exits(1);
+    }
+
+    @Test
+    @DisplayName("start --progress: the boot log's lines are events")
+    void progress() {
+        lima.create("a", "provision: [{script: \"#!/bin/sh\\necho step one\"}]\n");
+
+        lima.limactl("start", "--tty=false", "--progress", "a").exits(0);
+
+        waitFor(
+                "the line is told",
+                () -> Target.read(lima.lima("a", "ha.stdout.log"))
+                        .lines()
+                        .anyMatch(line -> Target.json(line)
+                                .at("/status/cloudInitProgress/logLine")
+                                .asText()
+                                .equals("step one")));
+    }
+
     // --- lives and ends ---
 
     @Test
@@ -303,6 +340,21 @@ class StandInTest {
         lima.ssh("a", "true").exits(0);
         lima.limactl("stop", "a").exits(1);
         assertEquals("Stopped", lima.status("a"));
+    }
+
+    @Test
+    @DisplayName("snapshot apply of a running instance: exit 0, and the guest is paused; stop -f ends it")
+    void snapshotPauses() throws IOException, InterruptedException {
+        start("a", "");
+
+        lima.limactl("snapshot", "apply", "a", "--tag", "nosuch").exits(0);
+
+        Process ssh = lima.command("ssh", "-F", lima.lima("a", "ssh.config").toString(), "lima-a", "true")
+                .start();
+        assertFalse(ssh.waitFor(2, TimeUnit.SECONDS));
+        ssh.destroyForcibly();
+        assertEquals("Running", lima.status("a"));
+        lima.limactl("stop", "-f", "a").exits(0);
     }
 
     @Test
