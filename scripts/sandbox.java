@@ -72,31 +72,31 @@ import picocli.CommandLine.Parameters;
         sortOptions = false,
         customSynopsis = "sandbox [OPTIONS] NAME [DIR] [COMMAND...]%n",
         description = {
-            "Runs a coding agent, or any command, in its own Linux virtual machine (Lima).",
-            "",
-            "The machine is made on first use and started when it is stopped. It sees DIR",
-            "(default: this directory) at the same path, and nothing else of this computer.",
-            "Without COMMAND a login shell is opened. From COMMAND's first word on, every",
-            "word is the command's own. A path in NAME's place means the sandbox that has",
-            "that directory mounted: 'sandbox . claude'.%n"
+                "Runs a coding agent, or any command, in its own Linux virtual machine (Lima).",
+                "",
+                "The machine is made on first use and started when it is stopped. It sees DIR",
+                "(default: this directory) at the same path, and nothing else of this computer.",
+                "Without COMMAND a login shell is opened. From COMMAND's first word on, every",
+                "word is the command's own. A path in NAME's place means the sandbox that has",
+                "that directory mounted: 'sandbox . claude'.%n"
         },
         optionListHeading = "Options:%n",
         footer = {
-            "",
-            "Keys of the agents (ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY,",
-            "GOOGLE_API_KEY) are forwarded for the session when they are set here.",
-            "Defaults come from SANDBOX_CPUS, SANDBOX_MEMORY (GiB), SANDBOX_DISK (GiB) and",
-            "SANDBOX_TEMPLATE.",
-            "",
-            "Examples:",
-            "  sandbox myapp                    a shell in the sandbox myapp",
-            "  sandbox myapp claude --resume    an agent in it",
-            "  sandbox side ~/other claude      a sandbox for another directory",
-            "  sandbox . docker ps              a command in this directory's sandbox",
-            "  sandbox --publish 3000 web npm run dev",
-            "  sandbox --mount ~/libs --read-only audit claude -p 'look for bugs'",
-            "",
-            "Exit codes: the command's own, 125 for failures of sandbox itself, 2 for usage."
+                "",
+                "Keys of the agents (ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY,",
+                "GOOGLE_API_KEY) are forwarded for the session when they are set here.",
+                "Defaults come from SANDBOX_CPUS, SANDBOX_MEMORY (GiB), SANDBOX_DISK (GiB) and",
+                "SANDBOX_TEMPLATE.",
+                "",
+                "Examples:",
+                "  sandbox myapp                    a shell in the sandbox myapp",
+                "  sandbox myapp claude --resume    an agent in it",
+                "  sandbox side ~/other claude      a sandbox for another directory",
+                "  sandbox . docker ps              a command in this directory's sandbox",
+                "  sandbox --publish 3000 web npm run dev",
+                "  sandbox --mount ~/libs --read-only audit claude -p 'look for bugs'",
+                "",
+                "Exit codes: the command's own, 125 for failures of sandbox itself, 2 for usage."
         })
 class Sandbox implements Callable<Integer> {
     static final String VERSION = "0.1.0";
@@ -109,7 +109,8 @@ class Sandbox implements Callable<Integer> {
     private static final Set<String> SCRIPTS = Set.of(
             "sandbox", "sandboxes", "snapshot", "docker-context", "ghostty-terminfo", "editor", "doctor", "review");
 
-    private static final Map<String, String> SYNONYMS = Map.of("ls", "list", "rm", "delete", "copy", "cp", "ps", "list");
+    private static final Map<String, String> SYNONYMS = Map.of("ls", "list", "rm", "delete", "copy", "cp", "ps",
+            "list");
 
     private static final Set<String> COMMANDS = Set.of(
             "run", "exec", "create", "shell", "help", "mvn", "gradle", "npm", "npx", "node", "docker", "bash", "sh",
@@ -148,7 +149,8 @@ class Sandbox implements Callable<Integer> {
     @Option(names = "--disk", paramLabel = "GIB", description = "Size of the disk in GiB (default: 50; grows as used).")
     String disk;
 
-    @Option(names = "--template", paramLabel = "T", description = "File, URL or template:NAME in place of our template.")
+    @Option(names = "--template", paramLabel = "T",
+            description = "File, URL or template:NAME in place of our template.")
     String template;
 
     @Option(names = "--vm-type", paramLabel = "TYPE", description = "vz or qemu (default: Lima's choice).")
@@ -273,15 +275,19 @@ class Sandbox implements Callable<Integer> {
             List<Instance> all = lima.list().stream().map(Instance::of).toList();
             Choice choice = choose(all);
             boolean made = ensure(choice, all, base);
-            Instance instance = instance(choice.name).orElseThrow(
-                    () -> new Lima.Failure("the sandbox " + choice.name + " is gone"));
+            Instance is = instance(choice.name).orElseThrow(() -> new Lima.Failure(choice.name + " is gone"));
+            if (!rm || !made) {
+                return work(choice, is);
+            }
+            Thread removal = new Thread(() -> life.delete(choice.name));
+            Runtime.getRuntime().addShutdownHook(removal); // Ctrl-C must not leave it either
             try {
-                return work(choice, instance);
+                return work(choice, is);
             } finally {
-                if (rm && made) {
-                    life.delete(choice.name);
-                    talk.say("deleted " + choice.name);
-                }
+                Runtime.getRuntime().removeShutdownHook(removal);
+                talk.phase("deleting " + choice.name);
+                life.delete(choice.name);
+                talk.done();
             }
         }
     }
@@ -484,11 +490,22 @@ class Sandbox implements Callable<Integer> {
             } else {
                 checkExisting(is, choice);
             }
+            for (int i = 0; i < 5 && is.is("Broken"); i++) { // for a second or two so while it is being stopped
+                Lima.io(() -> {
+                    Thread.sleep(1000);
+                    return null;
+                });
+                is = instance(choice.name).orElseThrow();
+            }
             if (is.is("Broken")) {
                 throw new Lima.Failure(choice.name + " is broken: Lima's record of its processes does not fit."
                         + "\nPerhaps 'limactl stop -f " + choice.name + "' helps, then the same command again.");
             }
             List<Mount> mounts = is.mounts();
+            if (making && is.vmType.equals("qemu") && "virtiofs".equals(is.config.path("mountType").asText())
+                    && mounts.stream().anyMatch(m -> !m.writable)) {
+                talk.say("read-only does not hold with virtiofs under QEMU: root in the sandbox can write there");
+            }
             if (!is.is("Running")) {
                 Audit.before(is, lima);
                 checkMemory(is);
@@ -648,7 +665,7 @@ class Sandbox implements Callable<Integer> {
         long given = running.stream().mapToLong(i -> i.memory).sum();
         if (total > 0 && given + starting.memory > total) {
             talk.confirm(String.format(Locale.ROOT, "%s wants %s of memory; %s use %s of this computer's %s already."
-                            + " Stopping one would help: %s stop %s. Start it all the same?",
+                    + " Stopping one would help: %s stop %s. Start it all the same?",
                     starting.name, Resources.gib(starting.memory),
                     running.stream().map(i -> i.name).collect(Collectors.joining(", ")), Resources.gib(given),
                     Resources.gib(total), host.sibling("sandboxes"),
@@ -663,7 +680,8 @@ class Sandbox implements Callable<Integer> {
         String report;
         try {
             mounts.forEach(m -> Places.sample(m).forEach(f -> samples.put(f.toString(), m.path)));
-            report = life.settle(is.name, mounts.stream().map(m -> m.path.toString()).toList(), List.copyOf(samples.keySet()));
+            report = life.settle(is.name, mounts.stream().map(m -> m.path.toString()).toList(),
+                    List.copyOf(samples.keySet()));
         } finally {
             Places.removeProbes(samples.keySet());
         }
@@ -823,7 +841,8 @@ class Sandbox implements Callable<Integer> {
         final boolean stdoutTty;
         final boolean stderrTty;
 
-        Host(Map<String, String> env, Path cwd, PrintWriter out, PrintWriter err, InputStream in, String command, int ttys) {
+        Host(Map<String, String> env, Path cwd, PrintWriter out, PrintWriter err, InputStream in, String command,
+                int ttys) {
             this.env = env;
             this.cwd = cwd;
             this.out = out;
@@ -866,7 +885,7 @@ class Sandbox implements Callable<Integer> {
         private static int terminals() {
             try {
                 return new ProcessBuilder("sh", "-c", "n=0; test -t 0 && n=1; test -t 1 && n=$((n+2));"
-                                + " test -t 2 && n=$((n+4)); exit $n")
+                        + " test -t 2 && n=$((n+4)); exit $n")
                         .inheritIO().start().waitFor();
             } catch (IOException e) {
                 return 0;
@@ -906,10 +925,10 @@ class Sandbox implements Callable<Integer> {
         }
 
         long memoryBytes() {
-            return java.lang.management.ManagementFactory.getOperatingSystemMXBean()
-                            instanceof com.sun.management.OperatingSystemMXBean os
-                    ? os.getTotalMemorySize()
-                    : 0;
+            return java.lang.management.ManagementFactory
+                    .getOperatingSystemMXBean() instanceof com.sun.management.OperatingSystemMXBean os
+                            ? os.getTotalMemorySize()
+                            : 0;
         }
     }
 
@@ -1092,9 +1111,11 @@ class Sandbox implements Callable<Integer> {
             double total = host.memoryBytes() / (double) (1L << 30);
             double m = size("--memory", memory != null ? memory : host.env.getOrDefault("SANDBOX_MEMORY", "4"));
             if (total > 0 && m > total) {
-                throw new Lima.Failure(2, String.format(Locale.ROOT, "--memory %s: this computer has %.1f GiB", plain(m), total));
+                throw new Lima.Failure(2,
+                        String.format(Locale.ROOT, "--memory %s: this computer has %.1f GiB", plain(m), total));
             }
-            return new Resources(n, m, size("--disk", disk != null ? disk : host.env.getOrDefault("SANDBOX_DISK", "50")));
+            return new Resources(n, m,
+                    size("--disk", disk != null ? disk : host.env.getOrDefault("SANDBOX_DISK", "50")));
         }
 
         /** Reads a size in GiB, with or without the unit; null stays 0. */
@@ -1262,7 +1283,8 @@ class Sandbox implements Callable<Integer> {
                                         && o.path("hostPort").asInt() == f.path("hostPort").asInt()
                                         && o.path("reverse").asBoolean() == f.path("reverse").asBoolean());
                 if (!harmless) {
-                    extras.add("the forward of port " + f.path("guestPort").asText("?") + f.path("hostSocket").asText());
+                    extras.add(
+                            "the forward of port " + f.path("guestPort").asText("?") + f.path("hostSocket").asText());
                 }
             }
             for (String flag : List.of("forwardAgent", "loadDotSSHPubKeys", "forwardX11")) {
@@ -1342,10 +1364,10 @@ class Sandbox implements Callable<Integer> {
                 return dir.equals(home) ? "it is your home directory" : "your home directory is inside it";
             }
             List<Path> precious = Stream.concat(
-                            Stream.of(".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".config", ".netrc", ".m2",
-                                            ".password-store", ".local/share/keyrings", "Library/Keychains")
-                                    .map(home::resolve),
-                            Stream.of(limaHome))
+                    Stream.of(".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".config", ".netrc", ".m2",
+                            ".password-store", ".local/share/keyrings", "Library/Keychains")
+                            .map(home::resolve),
+                    Stream.of(limaHome))
                     .toList();
             for (Path p : precious) {
                 Path there = Files.exists(p) ? real(p) : p;
@@ -1366,7 +1388,8 @@ class Sandbox implements Callable<Integer> {
 
         /** Lima refuses these as mount points. */
         static boolean lima(Path dir) {
-            return Set.of("/", "/bin", "/dev", "/etc", "/home", "/opt", "/sbin", "/tmp", "/usr", "/var", "/run", "/proc",
+            return Set
+                    .of("/", "/bin", "/dev", "/etc", "/home", "/opt", "/sbin", "/tmp", "/usr", "/var", "/run", "/proc",
                             "/sys", "/boot", "/lib", "/root")
                     .contains(dir.toString());
         }
@@ -1428,7 +1451,8 @@ class Sandbox implements Callable<Integer> {
         static String nameFor(Path dir, List<Instance> all, int longest) {
             String base = (dir.getFileName() == null ? "" : dir.getFileName().toString())
                     .toLowerCase(Locale.ROOT).replaceAll("[^a-z0-9]+", "-").replaceAll("^-|-$", "");
-            String plain = base.isEmpty() ? "project" : base.substring(0, Math.min(base.length(), Math.min(40, longest - 5)));
+            String plain = base.isEmpty() ? "project"
+                    : base.substring(0, Math.min(base.length(), Math.min(40, longest - 5)));
             plain = plain.replaceAll("-$", "");
             boolean word = VERBS.contains(plain) || SCRIPTS.contains(plain) || SYNONYMS.containsKey(plain)
                     || COMMANDS.contains(plain) || Agent.find(plain).isPresent() || plain.matches("base-.*|.*\\.ya?ml");
@@ -1464,7 +1488,8 @@ class Sandbox implements Callable<Integer> {
         }
 
         static void removeProbes(Set<String> samples) {
-            samples.stream().filter(s -> s.contains("/" + PROBE)).forEach(s -> Lima.io(() -> Files.deleteIfExists(Path.of(s))));
+            samples.stream().filter(s -> s.contains("/" + PROBE))
+                    .forEach(s -> Lima.io(() -> Files.deleteIfExists(Path.of(s))));
         }
 
         /** The user's name and address for commits, from the global git configuration; empty where there is none. */
@@ -1472,7 +1497,8 @@ class Sandbox implements Callable<Integer> {
             Map<String, String> identity = new LinkedHashMap<>();
             for (String key : List.of("user.name", "user.email")) {
                 try {
-                    Lima.Result r = lima.run(Duration.ofSeconds(10), null, List.of("git", "config", "--global", "--get", key));
+                    Lima.Result r = lima.run(Duration.ofSeconds(10), null,
+                            List.of("git", "config", "--global", "--get", key));
                     if (r.code() == 0 && !r.out().isBlank()) {
                         identity.put(key, r.out().strip());
                     }
@@ -1491,8 +1517,7 @@ class Sandbox implements Callable<Integer> {
         private Template() {}
 
         /** The same text as templates/agent-sandbox.yaml, so that this file works alone. */
-        static final String TEXT =
-                """
+        static final String TEXT = """
                 # A Lima virtual machine for one coding agent and one project.
                 #
                 # `sandbox NAME` makes its sandboxes from this file. It also starts with plain Lima:
@@ -1575,6 +1600,7 @@ class Sandbox implements Callable<Integer> {
                     exec >>/var/log/sandbox.log 2>&1
                     echo "== boot $(date -Iseconds)"
                     echo "starting" >/run/sandbox/phase
+                    chown {{.UID}} /run/sandbox/phase
                     echo "{{.Name}}" >/run/sandbox/name
 
                     # What the other scripts begin with: `step=NAME; . /run/sandbox/lib.sh`.
@@ -1621,7 +1647,7 @@ class Sandbox implements Callable<Integer> {
 
                     # Where sshd was up before its settings were written, and where it does not read them.
                     systemctl try-reload-or-restart ssh.service || true
-                    sshd -T | grep -qx "maxsessions 1000"
+                    sshd -T | grep -qix "maxsessions 1000"
 
                     export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C.UTF-8
 
@@ -1823,7 +1849,7 @@ class Sandbox implements Callable<Integer> {
                       # Its own unit starts it at every boot. A Docker that its user broke must not lock him out.
                       systemctl --user start docker.service || echo "Docker does not start; see: journalctl --user -u docker"
                     fi
-                    echo "done" >/run/sandbox/phase
+                    echo "finishing the boot" >/run/sandbox/phase
                     echo "agent-sandbox $version" >/run/sandbox/ready
 
                 probes:
@@ -1843,7 +1869,8 @@ class Sandbox implements Callable<Integer> {
         /** The locator that limactl gets: the given one, else our text, put into a file of its own. */
         static String locator(Lima lima, String wanted, Host host) {
             if (wanted == null) {
-                Path file = lima.state("templates").resolve("agent-sandbox-" + Lima.hash(TEXT).substring(0, 8) + ".yaml");
+                Path file = lima.state("templates")
+                        .resolve("agent-sandbox-" + Lima.hash(TEXT).substring(0, 8) + ".yaml");
                 Store.write(file, TEXT);
                 return file.toString();
             }
@@ -1917,7 +1944,8 @@ class Sandbox implements Callable<Integer> {
                 if (m.odd()) {
                     String path = Lima.quote(m.path.toString());
                     s.append("mkdir -p ").append(path).append("; mountpoint -q ").append(path)
-                            .append(" || mount --bind /mnt/sandbox/").append(m.key()).append(' ').append(path).append('\n');
+                            .append(" || mount --bind /mnt/sandbox/").append(m.key()).append(' ').append(path)
+                            .append('\n');
                 }
             }
             wish.links.forEach((typed, real) -> s.append("mkdir -p \"$(dirname ").append(Lima.quote(typed))
@@ -1936,8 +1964,8 @@ class Sandbox implements Callable<Integer> {
                     s.append("git config --system --add safe.directory ").append(Lima.quote(path)).append('\n');
                 }
             }
-            wish.git.forEach((key, value) ->
-                    s.append("git config --system ").append(key).append(' ').append(Lima.quote(value)).append('\n'));
+            wish.git.forEach((key, value) -> s.append("git config --system ").append(key).append(' ')
+                    .append(Lima.quote(value)).append('\n'));
             return s.toString().replace("{{", "{{\"{{\"}}"); // Lima reads scripts as Go templates
         }
 
@@ -2008,7 +2036,8 @@ class Sandbox implements Callable<Integer> {
                         remove(base.name);
                     }
                 }
-                talk.say("the base " + name + " is ready" + (agents.isEmpty() ? "" : ", with " + String.join(", ", agents)));
+                talk.say("the base " + name + " is ready"
+                        + (agents.isEmpty() ? "" : ", with " + String.join(", ", agents)));
             }
         }
 
@@ -2017,7 +2046,8 @@ class Sandbox implements Callable<Integer> {
         }
 
         private Stream<Instance> bases(String id) {
-            return instances().stream().filter(i -> "base".equals(i.mark.get("kind")) && id.equals(i.mark.get("template")));
+            return instances().stream()
+                    .filter(i -> "base".equals(i.mark.get("kind")) && id.equals(i.mark.get("template")));
         }
 
         private Optional<Instance> newest(String id, String vmType) {
@@ -2034,7 +2064,8 @@ class Sandbox implements Callable<Integer> {
                     .map(a -> List.of(a.split(",", -1))).orElse(List.of());
         }
 
-        private String build(String id, String template, String vmType, Duration timeout, List<String> agents, Life.Lock lock) {
+        private String build(String id, String template, String vmType, Duration timeout, List<String> agents,
+                Life.Lock lock) {
             List<Instance> unfinished = bases(id).filter(i -> !i.mark.containsKey("ready")).toList();
             unfinished.forEach(i -> remove(i.name));
             Set<String> taken = instances().stream().map(i -> i.name).collect(Collectors.toSet());
@@ -2086,7 +2117,8 @@ class Sandbox implements Callable<Integer> {
         private void freeze(Instance base) {
             Path disk = base.dir.resolve("disk");
             if (!base.vmType.equals("qemu") || !lima.run(Duration.ofSeconds(30), null,
-                    List.of("qemu-img", "info", "--output=json", disk.toString())).out().contains("\"format\": \"qcow2\"")) {
+                    List.of("qemu-img", "info", "--output=json", disk.toString())).out()
+                    .contains("\"format\": \"qcow2\"")) {
                 return;
             }
             Path image = lima.state("images").resolve(base.name + ".qcow2");
@@ -2108,8 +2140,9 @@ class Sandbox implements Callable<Integer> {
         /** Makes the wished sandbox as a clone of a stopped instance. */
         void cloneOf(Instance source, Wish wish, Life.Lock lock) {
             if (wish.resources.disk() * (1L << 30) < source.disk) {
-                throw new Lima.Failure(2, "--disk " + Resources.plain(wish.resources.disk()) + ": the disk of " + source.name
-                        + " has " + Resources.gib(source.disk) + ", and a disk cannot shrink");
+                throw new Lima.Failure(2,
+                        "--disk " + Resources.plain(wish.resources.disk()) + ": the disk of " + source.name
+                                + " has " + Resources.gib(source.disk) + ", and a disk cannot shrink");
             }
             boolean fromBase = "base".equals(source.mark.get("kind"));
             String mark = "v=1 kind=sandbox template=" + source.mark.getOrDefault("template", "none") + " base="
@@ -2118,7 +2151,8 @@ class Sandbox implements Callable<Integer> {
             List<String> settings = new ArrayList<>(Template.settings(wish, own, mark, lima));
             for (int i = 0; i < own.path("provision").size(); i++) {
                 if (own.path("provision").get(i).path("script").asText().contains("PARAM_sandbox")) {
-                    settings.set(settings.size() - 1, ".provision[" + i + "].script = " + Store.json(Template.script(wish)));
+                    settings.set(settings.size() - 1,
+                            ".provision[" + i + "].script = " + Store.json(Template.script(wish)));
                 }
             }
             talk.phase((overlay(source) ? "cloning " : "copying the disk of ") + source.name);
@@ -2161,7 +2195,8 @@ class Sandbox implements Callable<Integer> {
         private static List<String> options(Wish wish, List<String> settings) {
             Resources r = wish.resources;
             List<String> options = new ArrayList<>(List.of(
-                    "--cpus", "" + r.cpus(), "--memory", Resources.plain(r.memory()), "--disk", Resources.plain(r.disk())));
+                    "--cpus", "" + r.cpus(), "--memory", Resources.plain(r.memory()), "--disk",
+                    Resources.plain(r.disk())));
             settings.forEach(s -> options.addAll(List.of("--set", s)));
             return options;
         }
@@ -2176,18 +2211,21 @@ class Sandbox implements Callable<Integer> {
                 }
             });
             Instance is = instances().stream().filter(i -> i.name.equals(wish.name)).findFirst()
-                    .orElseThrow(() -> new Lima.Failure("limactl " + what + " said that it made " + wish.name + ", but it did not"));
+                    .orElseThrow(() -> new Lima.Failure(
+                            "limactl " + what + " said that it made " + wish.name + ", but it did not"));
             Path sock = is.dir.resolve("sock");
             if (Files.isDirectory(sock, LinkOption.NOFOLLOW_LINKS)) { // limactl clone leaves it with mode 0000: no Docker
                 Lima.io(() -> Files.setPosixFilePermissions(sock, PosixFilePermissions.fromString("rwx------")));
             }
             List<Mount> wanted = wish.mounts.stream().sorted(Comparator.comparing(m -> m.path)).toList();
             List<String> extras = Audit.extras(is.config, Store.yaml(is.dir.resolve("lima.yaml")), is.dir);
-            if (!is.mounts().stream().sorted(Comparator.comparing(m -> m.path)).toList().equals(wanted) || !extras.isEmpty()) {
+            if (!is.mounts().stream().sorted(Comparator.comparing(m -> m.path)).toList().equals(wanted)
+                    || !extras.isEmpty()) {
                 life.delete(wish.name);
-                throw new Lima.Failure(wish.name + " was not made: it would see " + is.mountsText() + " instead of what was asked"
-                        + (extras.isEmpty() ? "" : ", and have " + String.join(", ", extras))
-                        + ". Look into " + lima.home.resolve("_config") + " (default.yaml, override.yaml).");
+                throw new Lima.Failure(
+                        wish.name + " was not made: it would see " + is.mountsText() + " instead of what was asked"
+                                + (extras.isEmpty() ? "" : ", and have " + String.join(", ", extras))
+                                + ". Look into " + lima.home.resolve("_config") + " (default.yaml, override.yaml).");
             }
         }
     }
@@ -2258,13 +2296,16 @@ class Sandbox implements Callable<Integer> {
 
     /** A coding agent: how it is called, its npm package, the keys it uses, the file in which it keeps a login. */
     record Agent(String command, String npm, List<String> keys, String login) {
-        private static final List<String> ALL_KEYS =
-                List.of("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY");
+
+        private static final List<String> ALL_KEYS = List.of("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY",
+                "GOOGLE_API_KEY");
 
         private static final List<Agent> ALL = List.of(
-                new Agent("claude", "@anthropic-ai/claude-code", List.of("ANTHROPIC_API_KEY"), ".claude/.credentials.json"),
+                new Agent("claude", "@anthropic-ai/claude-code", List.of("ANTHROPIC_API_KEY"),
+                        ".claude/.credentials.json"),
                 new Agent("codex", "@openai/codex", List.of("OPENAI_API_KEY"), ".codex/auth.json"),
-                new Agent("gemini", "@google/gemini-cli", List.of("GEMINI_API_KEY", "GOOGLE_API_KEY"), ".gemini/oauth_creds.json"),
+                new Agent("gemini", "@google/gemini-cli", List.of("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+                        ".gemini/oauth_creds.json"),
                 new Agent("opencode", "opencode-ai", ALL_KEYS, ".local/share/opencode/auth.json"),
                 new Agent("copilot", "@github/copilot", List.of(), ".copilot/config.json"));
 
@@ -2278,8 +2319,9 @@ class Sandbox implements Callable<Integer> {
             if (parts.length == 2 && !parts[1].matches("[A-Za-z0-9.+-]+")) {
                 throw new Lima.Failure(2, "--add-agent: '" + parts[1] + "' is no version");
             }
-            return find(parts[0]).orElseThrow(() -> new Lima.Failure(2, "--add-agent: '" + word + "' is not known; it is one of "
-                    + ALL.stream().map(Agent::command).collect(Collectors.joining(", "))));
+            return find(parts[0])
+                    .orElseThrow(() -> new Lima.Failure(2, "--add-agent: '" + word + "' is not known; it is one of "
+                            + ALL.stream().map(Agent::command).collect(Collectors.joining(", "))));
         }
 
         /** The keys that a session gets by itself: an agent those it uses, any other command all that are set. */
@@ -2296,7 +2338,8 @@ class Sandbox implements Callable<Integer> {
          */
         boolean makeSure(Instance is, Lima lima, Talk talk, Host host) {
             String found = lima.ssh(is.name, Duration.ofMinutes(1), null, Session.login(is, List.of("sh", "-c",
-                    "command -v " + command + " >/dev/null && echo have; test -e \"$HOME/" + login + "\" && echo login; true")))
+                    "command -v " + command + " >/dev/null && echo have; test -e \"$HOME/" + login
+                            + "\" && echo login; true")))
                     .out();
             if (!found.contains("have")) {
                 install(command, is, lima, talk, host);
@@ -2311,14 +2354,18 @@ class Sandbox implements Callable<Integer> {
             talk.phase("installing " + agent.command + " (npm package " + spec + ")");
             // npm 12 runs no install script that is not named, and claude and opencode need theirs
             Lima.Result npm = lima.ssh(is.name, Duration.ofMinutes(20), null, Session.login(is, List.of(
-                    "sh", "-c", "sudo -E npm install -g --no-fund --no-audit --allow-scripts=" + agent.npm + " " + spec + " 2>&1")));
+                    "sh", "-c", "sudo -E npm install -g --no-fund --no-audit --allow-scripts=" + agent.npm + " " + spec
+                            + " 2>&1")));
             Lima.Result proof = npm.code() != 0
                     ? npm
-                    : lima.ssh(is.name, Duration.ofMinutes(5), null, Session.login(is, List.of(agent.command, "--version")));
+                    : lima.ssh(is.name, Duration.ofMinutes(5), null,
+                            Session.login(is, List.of(agent.command, "--version")));
             if (proof.code() != 0) {
                 String words = (proof.out() + proof.err()).strip();
-                throw new Lima.Failure(agent.command + " could not be installed in " + is.name + " (exit code " + proof.code()
-                        + "):\n" + words.lines().skip(Math.max(0, words.lines().count() - 12)).collect(Collectors.joining("\n")).indent(2).stripTrailing());
+                throw new Lima.Failure(
+                        agent.command + " could not be installed in " + is.name + " (exit code " + proof.code()
+                                + "):\n" + words.lines().skip(Math.max(0, words.lines().count() - 12))
+                                        .collect(Collectors.joining("\n")).indent(2).stripTrailing());
             }
             talk.done();
             if (is.isSandbox()) {
@@ -2343,8 +2390,10 @@ class Sandbox implements Callable<Integer> {
             return switch (command) {
                 case "claude" -> "there is " + login + " too: claude bills " + key + ", not it (--no-keys: the login)";
                 case "codex" -> "there is " + login + " too: codex bills the login, not " + key;
-                case "gemini" -> "there is " + login + " too: gemini bills what was chosen under /auth, at first the login";
-                default -> "there is " + login + " too: the model that is chosen decides which of it and " + key + " is billed";
+                case "gemini" ->
+                    "there is " + login + " too: gemini bills what was chosen under /auth, at first the login";
+                default -> "there is " + login + " too: the model that is chosen decides which of it and " + key
+                        + " is billed";
             };
         }
     }
@@ -2357,8 +2406,7 @@ class Sandbox implements Callable<Integer> {
          * Stays beside the command in the guest: ends it when nobody reads its output any more (without a terminal it
          * would live on), and leaves an exit code of 255 in a file, which ssh also gives for a lost connection.
          */
-        private static final String WRAPPER =
-                """
+        private static final String WRAPPER = """
                 use POSIX qw(:sys_wait_h setlocale LC_ALL);
                 my ($id, $tty, $dir, @cmd) = @ARGV;
                 delete $ENV{PERL_BADLANG};
@@ -2407,7 +2455,8 @@ class Sandbox implements Callable<Integer> {
         /** The words of a login shell that runs the command as limactl shell would; no words: the shell itself. */
         static String login(Instance is, List<String> command) {
             String shell = Lima.quote(is.shell()) + " -l";
-            return command.isEmpty() ? shell : shell + " -c " + Lima.quote(command.stream().map(Lima::quote).collect(Collectors.joining(" ")));
+            return command.isEmpty() ? shell
+                    : shell + " -c " + Lima.quote(command.stream().map(Lima::quote).collect(Collectors.joining(" ")));
         }
 
         /**
@@ -2419,14 +2468,17 @@ class Sandbox implements Callable<Integer> {
          */
         int run(Instance is, String dir, List<String> command, Set<String> keys) {
             boolean tty = host.stdinTty && host.stdoutTty;
-            String id = HexFormat.of().formatHex(java.util.UUID.randomUUID().toString().getBytes(StandardCharsets.US_ASCII)).substring(0, 24);
+            String id = HexFormat.of()
+                    .formatHex(java.util.UUID.randomUUID().toString().getBytes(StandardCharsets.US_ASCII))
+                    .substring(0, 24);
             Map<String, String> env = new LinkedHashMap<>(host.env);
             if (tty) {
                 env.put("TERM", terminal(is));
             }
             List<String> options = new ArrayList<>(List.of(tty ? "-t" : "-T"));
             keys.forEach(k -> options.addAll(List.of("-o", "SendEnv=" + k)));
-            ProcessBuilder builder = new ProcessBuilder(lima.sshCommand(is.name, options, remote(is, id, tty, dir, command))).inheritIO();
+            ProcessBuilder builder = new ProcessBuilder(
+                    lima.sshCommand(is.name, options, remote(is, id, tty, dir, command))).inheritIO();
             builder.environment().clear();
             builder.environment().putAll(env);
             talk.close();
@@ -2440,14 +2492,16 @@ class Sandbox implements Callable<Integer> {
         private String remote(Instance is, String id, boolean tty, String dir, List<String> command) {
             StringBuilder settings = new StringBuilder();
             host.env.forEach((name, value) -> {
-                if (name.equals("LANG") || name.startsWith("LC_") || name.equals("NO_COLOR") || name.equals("COLORTERM")) {
+                if (name.equals("LANG") || name.startsWith("LC_") || name.equals("NO_COLOR")
+                        || name.equals("COLORTERM")) {
                     settings.append(' ').append(name).append('=').append(Lima.quote(value));
                 }
             });
             String login = login(is, command);
-            return "exec sh -c " + Lima.quote("if command -v perl >/dev/null 2>&1; then exec env PERL_BADLANG=0" + settings + " perl -e "
-                    + Lima.quote(WRAPPER) + " " + id + " " + (tty ? 1 : 0) + " " + Lima.quote(dir) + " " + login
-                    + "; else cd " + Lima.quote(dir) + " && exec env" + settings + " " + login + "; fi");
+            return "exec sh -c " + Lima
+                    .quote("if command -v perl >/dev/null 2>&1; then exec env PERL_BADLANG=0" + settings + " perl -e "
+                            + Lima.quote(WRAPPER) + " " + id + " " + (tty ? 1 : 0) + " " + Lima.quote(dir) + " " + login
+                            + "; else cd " + Lima.quote(dir) + " && exec env" + settings + " " + login + "; fi");
         }
 
         /** Waits for ssh; whatever ends this process, kill -9 included, ends ssh and so the command in the guest. */
@@ -2456,8 +2510,10 @@ class Sandbox implements Callable<Integer> {
             Process guard;
             try {
                 ssh = builder.start();
-                guard = new ProcessBuilder("sh", "-c", "trap '' INT HUP TERM; cat >/dev/null; kill " + ssh.pid() + " 2>/dev/null")
-                        .redirectOutput(ProcessBuilder.Redirect.DISCARD).redirectError(ProcessBuilder.Redirect.DISCARD).start();
+                guard = new ProcessBuilder("sh", "-c",
+                        "trap '' INT HUP TERM; cat >/dev/null; kill " + ssh.pid() + " 2>/dev/null")
+                        .redirectOutput(ProcessBuilder.Redirect.DISCARD).redirectError(ProcessBuilder.Redirect.DISCARD)
+                        .start();
             } catch (IOException e) {
                 throw new Lima.Failure("cannot run ssh: " + e.getMessage());
             }
@@ -2480,10 +2536,14 @@ class Sandbox implements Callable<Integer> {
         }
 
         private boolean saidSo(Instance is, String id) {
-            return lima.ssh(is.name, Duration.ofSeconds(20), null, "rm /run/sandbox/exit-" + id + " 2>/dev/null || rm /run/user/$(id -u)/exit-" + id).code() == 0;
+            return lima
+                    .ssh(is.name, Duration.ofSeconds(20), null,
+                            "rm /run/sandbox/exit-" + id + " 2>/dev/null || rm /run/user/$(id -u)/exit-" + id)
+                    .code() == 0;
         }
 
-        private static final Pattern EVERYWHERE = Pattern.compile("(xterm|screen|tmux|rxvt|vt|linux|ansi|dumb|putty|konsole)[a-z0-9.-]*");
+        private static final Pattern EVERYWHERE = Pattern
+                .compile("(xterm|screen|tmux|rxvt|vt|linux|ansi|dumb|putty|konsole)[a-z0-9.-]*");
 
         /** The guest's TERM: ours, its entry brought along once where the guest lacks it, else xterm-256color. */
         private String terminal(Instance is) {
@@ -2492,12 +2552,14 @@ class Sandbox implements Callable<Integer> {
                 return "xterm-256color";
             }
             boolean usual = EVERYWHERE.matcher(term).matches() && !term.matches("xterm-(ghostty|kitty).*");
-            if (usual || lima.ssh(is.name, Duration.ofSeconds(20), null, "infocmp " + term + " >/dev/null 2>&1").code() == 0) {
+            if (usual || lima.ssh(is.name, Duration.ofSeconds(20), null, "infocmp " + term + " >/dev/null 2>&1")
+                    .code() == 0) {
                 return term;
             }
             try {
                 Lima.Result entry = lima.run(Duration.ofSeconds(10), null, List.of("infocmp", "-x", term));
-                if (entry.code() == 0 && lima.ssh(is.name, Duration.ofSeconds(30), entry.out(), "sudo tic -x - 2>/dev/null").code() == 0) {
+                if (entry.code() == 0 && lima
+                        .ssh(is.name, Duration.ofSeconds(30), entry.out(), "sudo tic -x - 2>/dev/null").code() == 0) {
                     talk.say("installed the terminal's description " + term + " in " + is.name);
                     return term;
                 }
@@ -2531,8 +2593,9 @@ class Sandbox implements Callable<Integer> {
         record Result(int code, String out, String err) {}
 
         /** What limactl may see of our environment. QEMU and the hostagent keep it for the VM's life: no keys in it. */
-        private static final Pattern PASSED = Pattern.compile("PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_.*|TERM|TMPDIR|XDG_.*"
-                + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
+        private static final Pattern PASSED = Pattern
+                .compile("PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_.*|TERM|TMPDIR|XDG_.*"
+                        + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
 
         private static final Pattern REASON = Pattern.compile("level=(?:fatal|error) msg=\"((?:[^\"\\\\]|\\\\.)*)\"");
         private static final ObjectMapper JSON = new ObjectMapper();
@@ -2602,8 +2665,9 @@ class Sandbox implements Callable<Integer> {
         }
 
         List<String> sshCommand(String name, List<String> options, String... remote) {
-            List<String> command = new ArrayList<>(List.of("ssh", "-F", home.resolve(name).resolve("ssh.config").toString(),
-                    "-o", "ControlPath=" + socket(name), "-o", "ControlMaster=no", "-o", "LogLevel=ERROR"));
+            List<String> command = new ArrayList<>(
+                    List.of("ssh", "-F", home.resolve(name).resolve("ssh.config").toString(),
+                            "-o", "ControlPath=" + socket(name), "-o", "ControlMaster=no", "-o", "LogLevel=ERROR"));
             command.addAll(options);
             command.add("lima-" + name);
             command.addAll(List.of(remote));
@@ -2652,9 +2716,11 @@ class Sandbox implements Callable<Integer> {
                 throw e;
             } catch (Exception e) {
                 String text = String.valueOf(e.getMessage());
-                throw new Failure(!text.contains("error=2,") ? e.getClass().getSimpleName().replace("Exception", "") + ": " + text
-                        : text.replaceAll("(?s).*program \"(.*?)\".*", "$1") + " was not found on the PATH." + (!text.contains("\"limactl\"") ? "" : " Lima has to be installed first:"
-                        + " https://lima-vm.io/docs/installation/\nTo look around without it, in a checkout: testbed/try ./sandbox demo"));
+                throw new Failure(!text.contains("error=2,")
+                        ? e.getClass().getSimpleName().replace("Exception", "") + ": " + text
+                        : text.replaceAll("(?s).*program \"(.*?)\".*", "$1") + " was not found on the PATH."
+                                + (!text.contains("\"limactl\"") ? "" : " Lima has to be installed first:"
+                                        + " https://lima-vm.io/docs/installation/\nTo look around without it, in a checkout: testbed/try ./sandbox demo"));
             }
         }
     }
@@ -2683,7 +2749,9 @@ class Sandbox implements Callable<Integer> {
             void making(String what, ProcessHandle by) {
                 Lima.io(() -> {
                     channel.truncate(0);
-                    channel.write(StandardCharsets.UTF_8.encode(by == null ? what : what + " " + by.pid() + " " + born(by)), 0);
+                    channel.write(
+                            StandardCharsets.UTF_8.encode(by == null ? what : what + " " + by.pid() + " " + born(by)),
+                            0);
                     channel.force(false);
                     return null;
                 });
@@ -2714,7 +2782,8 @@ class Sandbox implements Callable<Integer> {
                 Lock lock = new Lock(channel);
                 String[] left = Files.readString(file).split(" ", -1);
                 if (left.length == 4) { // killed while its limactl ran on
-                    Optional<ProcessHandle> maker = ProcessHandle.of(Long.parseLong(left[2])).filter(p -> born(p) == Long.parseLong(left[3]));
+                    Optional<ProcessHandle> maker = ProcessHandle.of(Long.parseLong(left[2]))
+                            .filter(p -> born(p) == Long.parseLong(left[3]));
                     while (maker.isPresent() && maker.get().isAlive()) {
                         progress.accept("waiting for an interrupted limactl " + left[0]);
                         Thread.sleep(500);
@@ -2768,13 +2837,15 @@ class Sandbox implements Callable<Integer> {
             disconnect(name); // a socket of an earlier boot
             progress.accept("booting " + name);
             String[] seen = {""};
-            Lima.Result r = limactl(List.of("start", "--tty=false", "--timeout", limit.toSeconds() + "s", name), child -> {}, () -> {
-                seen[0] = glance(name);
-                progress.accept(seen[0].startsWith("failed ") ? "" : seen[0]);
-                return !seen[0].startsWith("failed "); // Lima would wait for a probe that cannot hold until the time-out
-            });
+            Lima.Result r = limactl(List.of("start", "--tty=false", "--timeout", limit.toSeconds() + "s", name),
+                    child -> {}, () -> {
+                        seen[0] = glance(name);
+                        progress.accept(seen[0].startsWith("failed ") ? "" : seen[0]);
+                        return !seen[0].startsWith("failed "); // Lima would wait for a probe that cannot hold until the time-out
+                    });
             if (r.code() != 0 && !seen[0].startsWith("failed ")) {
-                throw new Lima.Failure("limactl start of " + name + " failed: " + Lima.reason(r.err()) + hostagent(name));
+                throw new Lima.Failure(
+                        "limactl start of " + name + " failed: " + Lima.reason(r.err()) + hostagent(name));
             }
         }
 
@@ -2784,7 +2855,8 @@ class Sandbox implements Callable<Integer> {
                 Path log = Files.createTempFile(lima.state("locks"), "limactl", ".log");
                 try {
                     Process child = lima.builder(Stream.concat(Stream.of("limactl"), args.stream()).toList())
-                            .redirectInput(new File("/dev/null")).redirectOutput(ProcessBuilder.Redirect.DISCARD).redirectError(log.toFile()).start();
+                            .redirectInput(new File("/dev/null")).redirectOutput(ProcessBuilder.Redirect.DISCARD)
+                            .redirectError(log.toFile()).start();
                     started.accept(child);
                     while (!child.waitFor(3, TimeUnit.SECONDS)) {
                         if (!goOn.getAsBoolean()) {
@@ -2800,8 +2872,10 @@ class Sandbox implements Callable<Integer> {
 
         /** What the guest says of its set-up while it boots: "failed …", a phase, or nothing yet. */
         private String glance(String name) {
-            return lima.run(Duration.ofSeconds(30), null, direct(name, "sed 's/^/failed /' /run/sandbox/failed 2>/dev/null;"
-                    + " cat /run/sandbox/phase 2>/dev/null")).out().lines().findFirst().orElse("");
+            return lima.run(Duration.ofSeconds(30), null,
+                    direct(name, "sed 's/^/failed /' /run/sandbox/failed 2>/dev/null;"
+                            + " cat /run/sandbox/phase 2>/dev/null"))
+                    .out().lines().findFirst().orElse("");
         }
 
         /** An ssh call beside our connection, which is not there yet. */
@@ -2812,15 +2886,17 @@ class Sandbox implements Callable<Integer> {
         private String hostagent(String name) {
             return Lima.io(() -> {
                 Path log = lima.home.resolve(name).resolve("ha.stderr.log");
-                return !Files.exists(log) ? "" : Files.readAllLines(log).stream().filter(l -> l.matches(".*\"level\":\"(fatal|error)\".*"))
-                        .reduce("", (a, b) -> "\n  " + b);
+                return !Files.exists(log) ? ""
+                        : Files.readAllLines(log).stream().filter(l -> l.matches(".*\"level\":\"(fatal|error)\".*"))
+                                .reduce("", (a, b) -> "\n  " + b);
             });
         }
 
         /** Is our connection of this boot open? Then readiness and mounts were proven in this boot. */
         boolean connected(String name) {
             return Files.exists(lima.socket(name))
-                    && lima.run(Duration.ofSeconds(10), null, lima.sshCommand(name, List.of("-O", "check"))).code() == 0;
+                    && lima.run(Duration.ofSeconds(10), null, lima.sshCommand(name, List.of("-O", "check")))
+                            .code() == 0;
         }
 
         /**
@@ -2829,9 +2905,11 @@ class Sandbox implements Callable<Integer> {
          */
         void connect(String name, Duration limit) {
             Instant end = Instant.now().plus(limit);
-            while (lima.run(Duration.ofSeconds(30), null, direct(name, "test -e /run/lima-boot-done -o -e /run/sandbox/failed")).code() != 0) {
+            while (lima.run(Duration.ofSeconds(30), null,
+                    direct(name, "test -e /run/lima-boot-done -o -e /run/sandbox/failed")).code() != 0) {
                 if (Instant.now().isAfter(end)) {
-                    throw new Lima.Failure(name + " runs, but its boot did not end within " + limit.toSeconds() + " s" + hostagent(name));
+                    throw new Lima.Failure(name + " runs, but its boot did not end within " + limit.toSeconds() + " s"
+                            + hostagent(name));
                 }
                 String seen = glance(name);
                 progress.accept(seen.isEmpty() ? "waiting for " + name + " to finish booting" : seen);
@@ -2843,11 +2921,13 @@ class Sandbox implements Callable<Integer> {
             if (!connected(name)) {
                 disconnect(name);
                 List<String> master = new ArrayList<>(List.of("sh", "-c", "exec \"$@\" >/dev/null 2>&1", "sh")); // it stays
-                master.addAll(lima.sshCommand(name, List.of("-MNf", "-o", "SendEnv=*", "-o", "ServerAliveInterval=20", "-o", "ServerAliveCountMax=6")));
+                master.addAll(lima.sshCommand(name, List.of("-MNf", "-o", "SendEnv=*", "-o", "ServerAliveInterval=20",
+                        "-o", "ServerAliveCountMax=6")));
                 lima.run(Duration.ofMinutes(2), null, master);
             }
             if (!connected(name)) {
-                throw new Lima.Failure("no connection to " + name + ": " + Lima.reason(lima.run(Duration.ofMinutes(1), null, direct(name, "true")).err()));
+                throw new Lima.Failure("no connection to " + name + ": "
+                        + Lima.reason(lima.run(Duration.ofMinutes(1), null, direct(name, "true")).err()));
             }
         }
 
@@ -2860,9 +2940,16 @@ class Sandbox implements Callable<Integer> {
 
         /** Lets the guest tell of itself: lines {@code ready …}, {@code failed …}, {@code unmounted DIR}, {@code unseen FILE}. */
         String settle(String name, List<String> mounts, List<String> files) {
-            StringBuilder script = new StringBuilder("for f in ready failed; do sed \"s/^/$f /\" /run/sandbox/$f 2>/dev/null; done\n");
-            mounts.stream().map(Lima::quote).forEach(m -> script.append("mountpoint -q ").append(m).append(" || printf 'unmounted %s\\n' ").append(m).append('\n'));
-            files.stream().map(Lima::quote).forEach(f -> script.append("test -e ").append(f).append(" -o -L ").append(f).append(" || printf 'unseen %s\\n' ").append(f).append('\n'));
+            StringBuilder script = new StringBuilder("""
+                    for f in ready failed; do sed "s/^/$f /" /run/sandbox/$f 2>/dev/null; done
+                    [ -e /run/sandbox/failed ] || sudo -n cat /var/log/cloud-init-output.log 2>/dev/null |
+                      awk '/running .init-local/ { f = "" } sub(/.*WARNING: Failed to execute /, "") { f = $0 }
+                        END { if (f) print "failed", f }'
+                    """);
+            mounts.stream().map(Lima::quote).forEach(m -> script.append("mountpoint -q ").append(m)
+                    .append(" || printf 'unmounted %s\\n' ").append(m).append('\n'));
+            files.stream().map(Lima::quote).forEach(f -> script.append("test -e ").append(f).append(" -o -L ").append(f)
+                    .append(" || printf 'unseen %s\\n' ").append(f).append('\n'));
             return lima.ssh(name, Duration.ofMinutes(2), script.toString(), "sh -s").out();
         }
 

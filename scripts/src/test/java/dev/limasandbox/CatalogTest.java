@@ -29,8 +29,7 @@ class CatalogTest {
             expected.put(name, "scripts/" + file + " [-Dsandbox.command=jbang " + name + "@org] " + description);
         }
         Map<String, String> aliases = new TreeMap<>();
-        JsonNode catalog =
-                new JsonMapper().readTree(Programs.ROOT.resolve("catalog.json").toFile());
+        JsonNode catalog = new JsonMapper().readTree(Programs.ROOT.resolve("catalog.json").toFile());
         catalog.path("aliases").properties().forEach(alias -> {
             JsonNode value = alias.getValue();
             aliases.put(

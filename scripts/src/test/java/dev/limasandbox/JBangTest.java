@@ -78,8 +78,7 @@ class JBangTest {
         }
         String catalog = "http://localhost:" + server.getAddress().getPort() + "/catalog.json";
         jbang(folder, "catalog", "add", "--name", "org", catalog).exits(0);
-        String command =
-                jbang(folder, "run", "sandbox@org", "--version").exits(255).out();
+        String command = jbang(folder, "run", "sandbox@org", "--version").exits(255).out();
         assertTrue(command.contains("'-Dsandbox.command=jbang sandbox@org'"), command);
         run(folder, "run", "sandbox@org", "--version").exits(0);
     }

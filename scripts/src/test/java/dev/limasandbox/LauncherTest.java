@@ -70,8 +70,8 @@ class LauncherTest {
 
     @Test
     void passesEveryWordUntouched() {
-        List<String> words =
-                List.of("a b", "", "--help", "-Dx=y", "*", "$HOME", "it's \"so\"", "\\n", "ü", "--", "@file");
+        List<String> words = List.of("a b", "", "--help", "-Dx=y", "*", "$HOME", "it's \"so\"", "\\n", "ü", "--",
+                "@file");
         List<String> lines = call(Map.of(), "", words.toArray(String[]::new))
                 .exits(0)
                 .out()
@@ -156,7 +156,7 @@ class LauncherTest {
     void severalAtOnceAfterAChange() throws IOException {
         touch(script);
         List<CompletableFuture<Programs.Result>> calls = Stream.generate(
-                        () -> CompletableFuture.supplyAsync(() -> call(Map.of(), "", "x")))
+                () -> CompletableFuture.supplyAsync(() -> call(Map.of(), "", "x")))
                 .limit(4)
                 .toList();
         long builds = 0;
@@ -187,18 +187,18 @@ class LauncherTest {
     void takesWhatMavenBuilt() throws IOException {
         touch(script);
         Programs.run(
-                        checkout,
-                        Map.of(),
-                        "",
-                        List.of(
-                                "mvn",
-                                "-B",
-                                "-q",
-                                "-f",
-                                "scripts/pom.xml",
-                                "package",
-                                "-Dmaven.test.skip",
-                                "-DskipErrorprone"))
+                checkout,
+                Map.of(),
+                "",
+                List.of(
+                        "mvn",
+                        "-B",
+                        "-q",
+                        "-f",
+                        "scripts/pom.xml",
+                        "package",
+                        "-Dmaven.test.skip",
+                        "-DskipErrorprone"))
                 .exits(0);
         assertEquals("", call(Map.of("PATH", toolsWithout("mvn")), "").exits(0).err());
         noLeftovers();

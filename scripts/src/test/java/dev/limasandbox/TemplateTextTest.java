@@ -15,8 +15,8 @@ class TemplateTextTest {
     private static final Path SCRIPT = Programs.ROOT.resolve("scripts/sandbox.java");
 
     /** The text block: its indentation, and the lines that carry it. */
-    private static final Pattern BLOCK =
-            Pattern.compile("(static final String TEXT =\\s*\"\"\"\n)(.*?)\n?([ \t]*)\"\"\";", Pattern.DOTALL);
+    private static final Pattern BLOCK = Pattern
+            .compile("(static final String TEXT =\\s*\"\"\"\n)(.*?)\n?([ \t]*)\"\"\";", Pattern.DOTALL);
 
     @Test
     void isTheTemplate() throws IOException {
@@ -35,8 +35,7 @@ class TemplateTextTest {
     @Test
     void embeddingKeepsEveryCharacter() {
         String template = "a: \\ \"\"\" \\n\n\n  trailing \n\ttab 'q' $1 \"\n";
-        String script =
-                "    static final String TEXT =\n            \"\"\"\n            old\n            \"\"\";\nrest";
+        String script = "    static final String TEXT =\n            \"\"\"\n            old\n            \"\"\";\nrest";
         String embedded = embed(script, template);
         Matcher block = BLOCK.matcher(embedded);
         assertTrue(block.find());
@@ -55,8 +54,7 @@ class TemplateTextTest {
         String indent = block.group(3);
         StringBuilder lines = new StringBuilder();
         for (String line : template.split("\n", -1)) {
-            String escaped =
-                    line.replace("\\", "\\\\").replace("\"\"\"", "\\\"\"\"").replaceAll(" $", "\\\\s");
+            String escaped = line.replace("\\", "\\\\").replace("\"\"\"", "\\\"\"\"").replaceAll(" $", "\\\\s");
             lines.append(escaped.isEmpty() ? "" : indent).append(escaped).append('\n');
         }
         lines.setLength(lines.length() - 1);

@@ -10,10 +10,10 @@ import java.util.Map;
 
 /** The bubblewrap command line that shows a guest its own files, the host's programs, its mounts, and nothing else. */
 final class Bubblewrap {
-    private static final List<String> WITH_PIDS =
-            List.of("bwrap", "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts");
-    private static final List<String> WITHOUT_PIDS =
-            List.of("bwrap", "--unshare-user", "--unshare-ipc", "--unshare-uts");
+    private static final List<String> WITH_PIDS = List.of("bwrap", "--unshare-user", "--unshare-pid", "--unshare-ipc",
+            "--unshare-uts");
+    private static final List<String> WITHOUT_PIDS = List.of("bwrap", "--unshare-user", "--unshare-ipc",
+            "--unshare-uts");
 
     private final Guest guest;
 

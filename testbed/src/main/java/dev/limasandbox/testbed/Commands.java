@@ -143,9 +143,9 @@ final class Commands {
             for (int i = 0; i < columns - 1; i++) {
                 int column = i;
                 int width = lines.stream()
-                                .mapToInt(l -> l.get(column).length())
-                                .max()
-                                .orElse(0)
+                        .mapToInt(l -> l.get(column).length())
+                        .max()
+                        .orElse(0)
                         + 4;
                 out.append(String.format("%-" + width + "s", line.get(i)));
             }
@@ -169,8 +169,7 @@ final class Commands {
             throw new Fatal(
                     "accepts at most 1 arg(s), received " + flags.arguments().size());
         }
-        String locator =
-                flags.arguments().isEmpty() ? "default" : flags.arguments().get(0);
+        String locator = flags.arguments().isEmpty() ? "default" : flags.arguments().get(0);
         if (Home.isName(locator) && Instance.named(locator).exists() && !flags.has("name")) {
             throw new Fatal("instance `" + locator + "` already exists");
         }
@@ -267,8 +266,7 @@ final class Commands {
     /** An unknown name is created from template:default, which mounts the home directory: no error on Lima either. */
     static void start(List<String> words) {
         Flags flags = createFlags().value("timeout").bool("progress").parse(words);
-        String locator =
-                flags.arguments().isEmpty() ? "default" : flags.arguments().get(0);
+        String locator = flags.arguments().isEmpty() ? "default" : flags.arguments().get(0);
         Instance instance;
         if (Home.isName(locator) && Files.exists(Instance.named(locator).yaml())) {
             instance = Instance.existing(locator);
@@ -653,8 +651,8 @@ final class Commands {
         if (!arguments.isEmpty()) {
             script.append(" -c " + Sh.quote(quoted(arguments)));
         }
-        List<String> ssh =
-                new ArrayList<>(List.of("ssh", "-F", instance.file("ssh.config").toString(), "-o", "LogLevel=ERROR"));
+        List<String> ssh = new ArrayList<>(
+                List.of("ssh", "-F", instance.file("ssh.config").toString(), "-o", "LogLevel=ERROR"));
         if ("true".equals(System.getProperty("standin.stdout.terminal"))) {
             ssh.add("-t");
         }
@@ -718,8 +716,8 @@ final class Commands {
         if (!verb.equals("copy")) {
             throw new Fatal("unknown command \"" + verb + "\" for \"limactl template\"");
         }
-        Flags flags =
-                Flags.common().bool("embed").bool("embed-all").bool("verbatim").parse(words.subList(1, words.size()));
+        Flags flags = Flags.common().bool("embed").bool("embed-all").bool("verbatim")
+                .parse(words.subList(1, words.size()));
         if (flags.arguments().isEmpty() || flags.arguments().size() > 2) {
             throw new Fatal("accepts between 1 and 2 arg(s), received "
                     + flags.arguments().size());

@@ -62,8 +62,8 @@ final class Config {
             "user",
             "tpm",
             "osOpts");
-    private static final Set<String> RESERVED_MOUNT_POINTS =
-            Set.of("/", "/bin", "/dev", "/etc", "/home", "/opt", "/sbin", "/tmp", "/usr", "/var");
+    private static final Set<String> RESERVED_MOUNT_POINTS = Set.of("/", "/bin", "/dev", "/etc", "/home", "/opt",
+            "/sbin", "/tmp", "/usr", "/var");
     private static final Pattern SIZE = Pattern.compile("(?i)\\s*([0-9.]+)\\s*([kmgt]?)i?b?\\s*");
 
     private final Path directory;
@@ -212,13 +212,13 @@ final class Config {
         }
         copyIfSet(c, y, "dns");
         Map<String, Object> resolver = Maps.map(y, "hostResolver");
-        Map<String, Object> filledResolver =
-                ordered("enabled", Maps.flag(resolver, "enabled", true), "ipv6", Maps.flag(resolver, "ipv6", false));
+        Map<String, Object> filledResolver = ordered("enabled", Maps.flag(resolver, "enabled", true), "ipv6",
+                Maps.flag(resolver, "ipv6", false));
         copyIfSet(filledResolver, resolver, "hosts");
         c.put("hostResolver", filledResolver);
         c.put("propagateProxyEnv", Maps.flag(y, "propagateProxyEnv", true));
-        Map<String, Object> caCerts =
-                ordered("removeDefaults", Maps.flag(Maps.map(y, "caCerts"), "removeDefaults", false));
+        Map<String, Object> caCerts = ordered("removeDefaults",
+                Maps.flag(Maps.map(y, "caCerts"), "removeDefaults", false));
         copyIfSet(caCerts, Maps.map(y, "caCerts"), "files");
         copyIfSet(caCerts, Maps.map(y, "caCerts"), "certs");
         c.put("caCerts", caCerts);
@@ -327,7 +327,7 @@ final class Config {
             Map<String, Object> probe = ordered(
                     "mode", Maps.text(entry, "mode", "readiness"),
                     "description",
-                            Maps.text(entry, "description", "user probe " + (probes.size() + 1) + "/" + given.size()),
+                    Maps.text(entry, "description", "user probe " + (probes.size() + 1) + "/" + given.size()),
                     "script", expandInGuest(Maps.text(entry, "script", "")));
             copyIfSet(probe, entry, "hint");
             probes.add(probe);
@@ -396,7 +396,7 @@ final class Config {
                     Map.of(
                             "Name", directory.getFileName().toString(),
                             "Hostname",
-                                    Instance.hostname(directory.getFileName().toString()),
+                            Instance.hostname(directory.getFileName().toString()),
                             "Dir", directory.toString(),
                             "Home", home,
                             "User", user.get("name"),
@@ -444,7 +444,7 @@ final class Config {
         }
         for (String key : Maps.map(raw, "param").keySet()) {
             Matcher use = Pattern.compile(
-                            "\\.Param\\." + Pattern.quote(key) + "\\b|\\bPARAM_" + Pattern.quote(key) + "\\b")
+                    "\\.Param\\." + Pattern.quote(key) + "\\b|\\bPARAM_" + Pattern.quote(key) + "\\b")
                     .matcher(yaml);
             if (!use.find()) {
                 throw new Fatal("field `param` key `" + key
@@ -483,8 +483,7 @@ final class Config {
         if (!size.matches()) {
             throw new Fatal("field `" + field + "` has an invalid value: invalid size: '" + text + "'");
         }
-        int power =
-                " kmgt".indexOf(size.group(2).isEmpty() ? " " : size.group(2).toLowerCase(Locale.ROOT));
+        int power = " kmgt".indexOf(size.group(2).isEmpty() ? " " : size.group(2).toLowerCase(Locale.ROOT));
         return (long) (Double.parseDouble(size.group(1)) * Math.pow(1024, power));
     }
 

@@ -24,8 +24,8 @@ final class Disk {
     static void make(Instance instance, Config config) {
         Map<String, Object> image = image(config);
         String location = Maps.text(image, "location", "");
-        Map<String, String> fields =
-                Map.of("arch", config.text("arch"), "location", location, "digest", Maps.text(image, "digest", ""));
+        Map<String, String> fields = Map.of("arch", config.text("arch"), "location", location, "digest",
+                Maps.text(image, "digest", ""));
         Log.info("Attempting to download the image", fields);
         Path disk = instance.file("disk");
         long wanted = config.bytes("disk");
@@ -48,8 +48,8 @@ final class Disk {
         return config.images().stream()
                 .filter(image -> Maps.text(image, "arch", config.text("arch")).equals(config.text("arch")))
                 .findFirst()
-                .orElseThrow(() ->
-                        new Fatal("failed to download the image: no image for arch `" + config.text("arch") + "`"));
+                .orElseThrow(() -> new Fatal(
+                        "failed to download the image: no image for arch `" + config.text("arch") + "`"));
     }
 
     /** Makes the disk as large as lima.yaml has it, as every start does; smaller is refused. */
@@ -64,8 +64,7 @@ final class Disk {
             Log.info("Resize instance " + instance.name + "'s disk from " + Size.show(size) + " to "
                     + Size.show(wanted));
             if (Sh.tryRun("qemu-img", "resize", "-q", disk.toString(), String.valueOf(wanted))
-                            .code()
-                    != 0) {
+                    .code() != 0) {
                 resizeOwn(disk, wanted);
             }
         }

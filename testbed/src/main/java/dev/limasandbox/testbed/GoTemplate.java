@@ -6,8 +6,8 @@ import java.util.regex.Pattern;
 
 /** The part of Go's text/template that Lima's own files and {@code list --format} use. */
 final class GoTemplate {
-    private static final Pattern ACTION =
-            Pattern.compile("(\\s*)?\\{\\{(-)?\\s*(.*?)\\s*(-)?}}(\\s*)?", Pattern.DOTALL);
+    private static final Pattern ACTION = Pattern.compile("(\\s*)?\\{\\{(-)?\\s*(.*?)\\s*(-)?}}(\\s*)?",
+            Pattern.DOTALL);
     private static final Pattern STRING = Pattern.compile("\"((?:[^\"\\\\]|\\\\.)*)\"|`([^`]*)`");
     private static final Pattern FIELD = Pattern.compile("(json\\s+)?(\\.|(?:\\.[A-Za-z0-9_]+)+)");
 

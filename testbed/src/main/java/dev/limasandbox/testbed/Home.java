@@ -13,8 +13,7 @@ import java.util.stream.Stream;
 
 /** Lima's home directory ({@code $LIMA_HOME}, else ~/.lima), the names in it, and the host as Lima sees it. */
 final class Home {
-    static final boolean MAC =
-            System.getProperty("os.name").toLowerCase(Locale.ROOT).contains("mac");
+    static final boolean MAC = System.getProperty("os.name").toLowerCase(Locale.ROOT).contains("mac");
     private static final Pattern NAME = Pattern.compile("^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$");
     private static final int LONGEST_NAME = 76;
 

@@ -231,8 +231,8 @@ final class HostAgent {
 
     /** Runs ssh as Lima does. Only the master itself, {@code -MNf}, uses the instance's control socket. */
     private Sh.Result ssh(List<String> options, String command) {
-        List<String> line =
-                new ArrayList<>(List.of("ssh", "-F", instance.file("ssh.config").toString(), "-o", "LogLevel=ERROR"));
+        List<String> line = new ArrayList<>(
+                List.of("ssh", "-F", instance.file("ssh.config").toString(), "-o", "LogLevel=ERROR"));
         if (command != null) {
             line.addAll(List.of("-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ControlPersist=no"));
         }
@@ -250,8 +250,7 @@ final class HostAgent {
     private void tellProgress() {
         int told = 0;
         while (!exiting) {
-            List<String> lines =
-                    Sh.readOr(instance.file("serial.log"), "").lines().toList();
+            List<String> lines = Sh.readOr(instance.file("serial.log"), "").lines().toList();
             for (String line : lines.subList(told, lines.size())) {
                 event(Map.of("cloudInitProgress", Map.of("logLine", line, "active", true)));
             }

@@ -16,8 +16,8 @@ import java.util.TreeSet;
  */
 final class HostNode {
     private static final String SHOWN_AT = "/mnt/host-node";
-    private static final List<String> NPM_KEYS =
-            List.of("registry", "cafile", "proxy", "https-proxy", "noproxy", "strict-ssl");
+    private static final List<String> NPM_KEYS = List.of("registry", "cafile", "proxy", "https-proxy", "noproxy",
+            "strict-ssl");
     private static final List<String> VARIABLES = List.of(
             "NODE_EXTRA_CA_CERTS",
             "SSL_CERT_FILE",

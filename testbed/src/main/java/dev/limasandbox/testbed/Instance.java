@@ -144,8 +144,8 @@ final class Instance {
         fields.put("dir", directory.toString());
         if (!Files.exists(yaml())) {
             fields.put("hostname", "");
-            for (String key :
-                    List.of("vmType", "arch", "limaVersion", "HostOS", "HostArch", "LimaHome", "IdentityFile")) {
+            for (String key : List.of("vmType", "arch", "limaVersion", "HostOS", "HostArch", "LimaHome",
+                    "IdentityFile")) {
                 fields.put(key, "");
             }
             fields.put("protected", isProtected());
@@ -181,14 +181,14 @@ final class Instance {
     static Map<String, Object> shown(Map<String, Object> fields) {
         Map<String, Object> shown = new LinkedHashMap<>(fields);
         shown.entrySet()
-                .removeIf(field ->
-                        !List.of("name", "hostname", "status", "dir", "vmType", "arch", "protected", "limaVersion")
-                                        .contains(field.getKey())
-                                && (field.getValue().equals("")
-                                        || field.getValue().equals(0)
-                                        || field.getValue().equals(0L)
-                                        || field.getValue().equals(List.of())
-                                        || field.getValue().equals(Map.of())));
+                .removeIf(field -> !List
+                        .of("name", "hostname", "status", "dir", "vmType", "arch", "protected", "limaVersion")
+                        .contains(field.getKey())
+                        && (field.getValue().equals("")
+                                || field.getValue().equals(0)
+                                || field.getValue().equals(0L)
+                                || field.getValue().equals(List.of())
+                                || field.getValue().equals(Map.of())));
         return shown;
     }
 

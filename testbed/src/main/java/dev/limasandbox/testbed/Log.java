@@ -78,11 +78,10 @@ final class Log {
         } else if (TERMINAL) {
             err.println(coloured(level, message, fields));
         } else {
-            StringBuilder line =
-                    new StringBuilder("time=" + quote(now()) + " level=" + level + " msg=" + quote(message));
+            StringBuilder line = new StringBuilder(
+                    "time=" + quote(now()) + " level=" + level + " msg=" + quote(message));
             new TreeMap<>(fields)
-                    .forEach((key, value) ->
-                            line.append(' ').append(key).append('=').append(quote(value)));
+                    .forEach((key, value) -> line.append(' ').append(key).append('=').append(quote(value)));
             err.println(line);
         }
         err.flush();

@@ -125,8 +125,7 @@ record Template(String locator, String text) {
                     Node file = Yaml.child(entry, "file");
                     if (file != null) {
                         Node name = file instanceof MappingNode map ? Yaml.child(map, "url") : file;
-                        String script =
-                                load(relative(((ScalarNode) name).getValue())).text();
+                        String script = load(relative(((ScalarNode) name).getValue())).text();
                         Yaml.remove((MappingNode) entry, "file");
                         Yaml.set((MappingNode) entry, List.of("script"), Yaml.node(script));
                     }

@@ -137,8 +137,7 @@ class ContractBootTest {
     void provisionOrder() {
         String home = lima.instance("a").at("/config/user/home").asText();
 
-        List<String> order =
-                lima.ssh("a", "cat /var/log/order").exits(0).out().lines().toList();
+        List<String> order = lima.ssh("a", "cat /var/log/order").exits(0).out().lines().toList();
 
         assertEquals(
                 List.of(
@@ -242,14 +241,14 @@ class ContractBootTest {
     void sshConfig() {
         assertTrue(Files.exists(lima.lima("a", "ssh.sock")), "Lima's own master");
         String tty = lima.run(
-                        "ssh",
-                        "-F",
-                        lima.lima("a", "ssh.config").toString(),
-                        "-o",
-                        "ControlPath=none",
-                        "-tt",
-                        "lima-a",
-                        "tty; exit 3")
+                "ssh",
+                "-F",
+                lima.lima("a", "ssh.config").toString(),
+                "-o",
+                "ControlPath=none",
+                "-tt",
+                "lima-a",
+                "tty; exit 3")
                 .exits(3)
                 .out();
         assertTrue(tty.contains("/dev/pts/"), tty);

@@ -64,8 +64,7 @@ class ContractTest {
     void listUnknown() {
         lima.create("a", "");
 
-        Result list =
-                lima.limactl("list", "--format", "{{.Name}}", "nosuch", "a").exits(1);
+        Result list = lima.limactl("list", "--format", "{{.Name}}", "nosuch", "a").exits(1);
 
         assertEquals("a\n", list.out());
     }
@@ -213,12 +212,12 @@ class ContractTest {
     @DisplayName("--set .a += [JSON]: appends to a list, or makes it")
     void setAppends() {
         lima.create(
-                        "a",
-                        "mounts: [{location: /tmp/t}]\n",
-                        "--set",
-                        ".mounts += [{\"location\": \"/usr\", \"mountPoint\": \"/u\"}]",
-                        "--set",
-                        ".provision += [{\"mode\": \"system\", \"script\": \"a\\nb\\n\"}]")
+                "a",
+                "mounts: [{location: /tmp/t}]\n",
+                "--set",
+                ".mounts += [{\"location\": \"/usr\", \"mountPoint\": \"/u\"}]",
+                "--set",
+                ".provision += [{\"mode\": \"system\", \"script\": \"a\\nb\\n\"}]")
                 .exits(0);
 
         JsonNode config = lima.instance("a").get("config");
@@ -451,16 +450,16 @@ class ContractTest {
         lima.create("a", "");
         Path image = Files.move(lima.lima("a", "disk"), lima.home.resolve("_config/image.qcow2"));
         lima.run(
-                        "qemu-img",
-                        "create",
-                        "-q",
-                        "-f",
-                        "qcow2",
-                        "-F",
-                        "qcow2",
-                        "-b",
-                        image.toString(),
-                        lima.lima("a", "disk").toString())
+                "qemu-img",
+                "create",
+                "-q",
+                "-f",
+                "qcow2",
+                "-F",
+                "qcow2",
+                "-b",
+                image.toString(),
+                lima.lima("a", "disk").toString())
                 .exits(0);
 
         lima.limactl("clone", "--tty=false", "a", "b").exits(0);
@@ -550,8 +549,7 @@ class ContractTest {
     // --- snapshot ---
 
     @Test
-    @DisplayName(
-            "snapshot of a stopped instance: a tag can be there twice; apply of a missing one: exit 1 and no reason")
+    @DisplayName("snapshot of a stopped instance: a tag can be there twice; apply of a missing one: exit 1 and no reason")
     void snapshots() {
         lima.create("a", "").exits(0);
 
@@ -568,8 +566,7 @@ class ContractTest {
                 lima.limactl("snapshot", "list", "-q", "a").exits(0).out());
 
         for (String verb : List.of("apply", "delete")) {
-            Result missing =
-                    lima.limactl("snapshot", verb, "a", "--tag", "nosuch").exits(1);
+            Result missing = lima.limactl("snapshot", verb, "a", "--tag", "nosuch").exits(1);
             assertFalse(missing.err().contains("level=fatal"), missing.err());
         }
         lima.limactl("snapshot", "create", "a").exits(1);

@@ -103,9 +103,9 @@ class StandInTest {
         assertEquals(
                 "",
                 lima.ssh(
-                                "a",
-                                "ls -A " + lima.scratch + " /home/" + System.getProperty("user.name")
-                                        + " 2>&1 >/dev/null | grep -v 'No such'")
+                        "a",
+                        "ls -A " + lima.scratch + " /home/" + System.getProperty("user.name")
+                                + " 2>&1 >/dev/null | grep -v 'No such'")
                         .out());
         String bind = "sudo mkdir -p '/work dir/x' && sudo mount --bind /mnt/shared '/work dir/x'"
                 + " && mountpoint -q '/work dir/x' && cat '/work dir/x/file'"
@@ -160,8 +160,7 @@ class StandInTest {
                 probes: [{script: "#!/bin/sh\\ntest -e /run/sandbox/ready", hint: look}]
                 """);
 
-        Result start =
-                lima.limactl("start", "--tty=false", "--timeout", "3s", "a").exits(1);
+        Result start = lima.limactl("start", "--tty=false", "--timeout", "3s", "a").exits(1);
 
         assertTrue(start.err().contains("did not receive an event with the `running` status"), start.err());
         assertFalse(start.err().contains("look"), "the hint is told nowhere");
@@ -181,9 +180,9 @@ class StandInTest {
         start("a", "mounts: [{location: " + shared + "}]\n");
 
         lima.ssh(
-                        "a",
-                        "npm pack --silent --pack-destination /tmp " + shared
-                                + " && sudo npm install -g --offline /tmp/hello-1.0.0.tgz")
+                "a",
+                "npm pack --silent --pack-destination /tmp " + shared
+                        + " && sudo npm install -g --offline /tmp/hello-1.0.0.tgz")
                 .exits(0);
         assertEquals("hello\n", lima.ssh("a", "hello").exits(0).out());
         assertEquals("hello\n", lima.ssh("a", "bash -lc hello").exits(0).out());
@@ -218,8 +217,7 @@ class StandInTest {
     }
 
     @Test
-    @DisplayName(
-            "Docker's socket: answers from the host, not on a clone, whose sock/ has mode 0000, until that is mended")
+    @DisplayName("Docker's socket: answers from the host, not on a clone, whose sock/ has mode 0000, until that is mended")
     void dockerSocket() {
         start(
                 "a",
@@ -247,8 +245,7 @@ class StandInTest {
     }
 
     @Test
-    @DisplayName(
-            "mounts at odd paths: a comma stops QEMU, after a blank the second boot fails, brackets spoil the first")
+    @DisplayName("mounts at odd paths: a comma stops QEMU, after a blank the second boot fails, brackets spoil the first")
     void oddMounts() throws IOException {
         Path blank = Files.createDirectories(lima.scratch.resolve("a blank"));
         Target.write(blank.resolve("file"), "x");
@@ -301,8 +298,7 @@ class StandInTest {
         waitFor(
                 "the boot ends",
                 () -> lima.ssh("a", "test -e /run/lima-boot-done -a -e /run/slow")
-                                .code()
-                        == 0);
+                        .code() == 0);
     }
 
     @Test

@@ -42,15 +42,15 @@ class WordsTest {
 
     static Stream<Arguments> linesWithOptions() {
         return Stream.of(
-                        "-q words DIR pwd",
-                        "words -q DIR pwd",
-                        "words DIR -q pwd",
-                        "--timeout 99s words -q DIR --no-keys pwd",
-                        "words DIR --timeout=99s pwd",
-                        "--name words DIR pwd",
-                        "--dir DIR words pwd",
-                        "words --dir DIR -- pwd",
-                        "words DIR -- pwd")
+                "-q words DIR pwd",
+                "words -q DIR pwd",
+                "words DIR -q pwd",
+                "--timeout 99s words -q DIR --no-keys pwd",
+                "words DIR --timeout=99s pwd",
+                "--name words DIR pwd",
+                "--dir DIR words pwd",
+                "words --dir DIR -- pwd",
+                "words DIR -- pwd")
                 .map(Arguments::of);
     }
 
@@ -190,7 +190,7 @@ class WordsTest {
         World.link(bin.resolve("sandbox"), World.CHECKOUT.resolve("sandbox"));
         String path = bin + ":" + world.environment().get("PATH");
         Cli.Result onPath = Cli.start(
-                        project, with("PATH", path), List.of("sh", "-c", "sandbox words ./nothing"))
+                project, with("PATH", path), List.of("sh", "-c", "sandbox words ./nothing"))
                 .ends(java.time.Duration.ofSeconds(20))
                 .exits(2);
         onPath.errHas(" sandbox words -- ./nothing").errLacks("/sandbox ");
@@ -242,7 +242,8 @@ class WordsTest {
 
     @Test
     void optionsOfACommandInNamesPlaceDoNotHideWhatWasMeant() {
-        world.at(project).run("mvn", "-q", "test", "--batch-mode").exits(2).errHas("sandbox . mvn -q test --batch-mode");
+        world.at(project).run("mvn", "-q", "test", "--batch-mode").exits(2)
+                .errHas("sandbox . mvn -q test --batch-mode");
     }
 
     @Test
@@ -391,7 +392,8 @@ class WordsTest {
                 .exits(0);
         Cli.Result result = world.at(sub).run("claude", "--resume", "-p", "a b").exits(0).out("<--resume><-p><a b>");
         result.errHas("sandbox . claude --resume");
-        assertEquals(1, Arrays.stream(result.err().split("\n")).filter(l -> l.contains("claude")).count(), result.err());
+        assertEquals(1, Arrays.stream(result.err().split("\n")).filter(l -> l.contains("claude")).count(),
+                result.err());
     }
 
     // --- nothing at all ---
