@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -126,8 +127,8 @@ class WordsTest {
     }
 
     @Test
-    void aDirectoryTypedTwiceIsOnceTheCommands() {
-        world.at(project).run("words", "./sub", "./sub").exits(126);
+    void theWordAfterDirIsTheCommandEvenIfItIsADirectory() {
+        world.at(project).run("words", ".", "./sub").exits(126).errHas("irectory");
     }
 
     @Test
@@ -179,7 +180,7 @@ class WordsTest {
     }
 
     static Stream<String> badNames() {
-        return Stream.of("", "a b", "a--b", "-", "a/b", "x.yaml", "ümlaut", "a".repeat(77), "_x", "a:w");
+        return Stream.of("", "a b", "a--b", "a/b", "x.yaml", "ümlaut", "a".repeat(77), "_x");
     }
 
     // --- hints ---
@@ -212,18 +213,20 @@ class WordsTest {
     @ParameterizedTest
     @MethodSource("words")
     void aWordOfAnotherCommandIsNoName(String word, String meant) {
-        List<String> before = world.instances();
-        Cli.Result result = world.at(project).run("-q", word, "x", "y").exits(2).out("");
-        result.errHas(meant, "--name " + word);
-        assertEquals(before, world.instances());
+        world.at(project)
+                .run("-q", word, "x", "y")
+                .exits(2)
+                .out("")
+                .errHas(meant, "--name " + word);
+        assertFalse(Files.exists(world.lima.resolve(word)));
     }
 
     static Stream<Arguments> words() {
         List<Arguments> all = new java.util.ArrayList<>();
-        for (String verb : "list start stop restart delete reset rename edit clone ports usage trim cp".split(" ")) {
+        for (String verb : "list start stop delete edit clone cp".split(" ")) {
             all.add(Arguments.of(verb, "sandbox " + verb + " x y"));
         }
-        for (String script : "snapshot docker-context ghostty-terminfo editor doctor review".split(" ")) {
+        for (String script : "snapshot docker-context doctor".split(" ")) {
             all.add(Arguments.of(script, "sandbox " + script + " x y"));
         }
         all.add(Arguments.of("sandbox", "sandbox x y"));
@@ -231,10 +234,10 @@ class WordsTest {
         all.add(Arguments.of("ls", "sandbox list"));
         all.add(Arguments.of("rm", "sandbox delete x y"));
         all.add(Arguments.of("help", "sandbox --help"));
-        for (String word : "run exec create shell".split(" ")) {
+        for (String word : "run create shell".split(" ")) {
             all.add(Arguments.of(word, "sandbox x y"));
         }
-        for (String word : "mvn npm docker bash".split(" ")) {
+        for (String word : "mvn docker bash".split(" ")) {
             all.add(Arguments.of(word, "sandbox . " + word + " x y"));
         }
         return all.stream();
@@ -309,11 +312,11 @@ class WordsTest {
     void withoutASandboxOneIsMadeAtTheGitRootAndNamedAfterIt() {
         Path root = world.project("My App (2)!");
         World.directory(root.resolve(".git"));
-        Path deep = World.directory(root.resolve("src/main"));
+        Path deep = World.write(root.resolve("src/main/file"), "").getParent();
         List<String> before = world.sandboxes();
         String name = "";
         try {
-            world.at(deep).run(".", "pwd").exits(0).out(deep + "\n").errHas("my-app-2", root.toString());
+            world.at(deep).run(".", "ls").exits(0).out("file\n").errHas("my-app-2", root.toString());
             name = only(before);
             assertEquals("my-app-2", name);
             // the name is kept apart from that of another directory which is called the same
