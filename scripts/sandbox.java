@@ -1592,12 +1592,13 @@ class Sandbox implements Callable<Integer> {
                     #!/bin/sh
                     (
                     set -eu
+                    umask 022
                     rm -rf /run/sandbox
-                    install -d -m 0755 -o {{.UID}} /run/sandbox /var/lib/sandbox
+                    mkdir -p /run/sandbox /var/lib/sandbox
                     touch /var/log/sandbox.log
-                    chmod 0644 /var/log/sandbox.log
-                    chown {{.UID}} /var/log/sandbox.log
+                    chown {{.UID}} /run/sandbox /var/lib/sandbox /var/log/sandbox.log
                     exec >>/var/log/sandbox.log 2>&1
+                    trap 'code=$?; [ "$code" -eq 0 ] || echo "boot: exit code $code" >/run/sandbox/failed' EXIT
                     echo "== boot $(date -Iseconds)"
                     echo "starting" >/run/sandbox/phase
                     chown {{.UID}} /run/sandbox/phase
@@ -1647,6 +1648,7 @@ class Sandbox implements Callable<Integer> {
 
                     # Where sshd was up before its settings were written, and where it does not read them.
                     systemctl try-reload-or-restart ssh.service || true
+                    mkdir -p /run/sshd
                     sshd -T | grep -qix "maxsessions 1000"
 
                     export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C.UTF-8
@@ -1663,27 +1665,37 @@ class Sandbox implements Callable<Integer> {
                       done
                     }
                     installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
-                    candidate() { apt-cache policy "$1" | sed -n 's/^  Candidate: //p' | grep -v none; }
+                    # The package lists, read once, and only if something is missing.
+                    lists() {
+                      [ ! -e /run/sandbox/lists ] || return 0
+                      apt update >&2 && touch /run/sandbox/lists
+                    }
+                    # The version of a package that could be installed, if any.
+                    candidate() {
+                      lists
+                      apt-cache policy "$1" | sed -n 's/^  Candidate: //p' | grep -v none
+                    }
                     # Installs those of the given packages that are missing.
                     need() {
                       missing=
                       for package in "$@"; do
                         installed "$package" || missing="$missing $package"
                       done
-                      [ -z "$missing" ] || apt install --no-install-recommends $missing
+                      [ -n "$missing" ] || return 0
+                      lists
+                      apt install --no-install-recommends $missing
                     }
-                    # The first of the given packages that this distribution has.
+                    # The first of the given packages that is installed, else the first that this distribution has.
                     first_of() {
-                      for package in "$@"; do
-                        if candidate "$package" >/dev/null; then
-                          echo "$package"
-                          return
-                        fi
+                      for test in installed candidate; do
+                        for package in "$@"; do
+                          if "$test" "$package" >/dev/null; then
+                            echo "$package"
+                            return
+                          fi
+                        done
                       done
                     }
-
-                    phase "reading the package lists"
-                    apt update
 
                     # Rootless Docker is the only one here. Masked before its package comes, the daemon of root never starts.
                     systemctl mask docker.service docker.socket containerd.service
@@ -1704,7 +1716,7 @@ class Sandbox implements Callable<Integer> {
                       # This package holds the key of the PostgreSQL project's own repository and the script that adds it.
                       need postgresql-common
                       /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y
-                      apt update
+                      rm -f /run/sandbox/lists
                     fi
                     need postgresql-client-18
 
@@ -1751,6 +1763,7 @@ class Sandbox implements Callable<Integer> {
                       rm -rf "$work"
                       [ -n "$had_go" ] || apt purge --autoremove golang-go
                     fi
+                    apt-get clean
                     mark_complete
 
                 # Settings that need no network.
