@@ -5,6 +5,8 @@
 //DEPS com.fasterxml.jackson.dataformat:jackson-dataformat-yaml:2.23.0
 package dev.limasandbox;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
@@ -17,7 +19,6 @@ import java.io.OutputStream;
 import java.io.PrintWriter;
 import java.nio.channels.FileChannel;
 import java.nio.channels.OverlappingFileLockException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
@@ -245,6 +246,10 @@ class Sandbox implements Callable<Integer> {
                         throw e;
                     }
                     host.err.println("sandbox: " + failure.getMessage());
+                    if (failure.getMessage().startsWith("limactl was not found")) {
+                        host.err.println("Lima has to be installed first: https://lima-vm.io/docs/installation/"
+                                + "\nTo look around without it, in a checkout: testbed/try ./sandbox demo");
+                    }
                     host.err.flush();
                     return failure.code;
                 });
@@ -680,7 +685,7 @@ class Sandbox implements Callable<Integer> {
         String report;
         try {
             mounts.forEach(m -> Places.sample(m).forEach(f -> samples.put(f.toString(), m.path)));
-            report = life.settle(is.name, mounts.stream().map(m -> m.path.toString()).toList(),
+            report = Proof.of(lima, is.name, mounts.stream().map(m -> m.path.toString()).toList(),
                     List.copyOf(samples.keySet()));
         } finally {
             Places.removeProbes(samples.keySet());
@@ -858,8 +863,8 @@ class Sandbox implements Callable<Integer> {
             return new Host(
                     System.getenv(),
                     workingDirectory(System.getenv("PWD")),
-                    new PrintWriter(System.out, true, StandardCharsets.UTF_8),
-                    new PrintWriter(System.err, true, StandardCharsets.UTF_8),
+                    new PrintWriter(System.out, true, UTF_8),
+                    new PrintWriter(System.err, true, UTF_8),
                     new FileInputStream(FileDescriptor.in), // unbuffered: what is left belongs to the session
                     spelling(),
                     terminals());
@@ -1296,13 +1301,34 @@ class Sandbox implements Callable<Integer> {
         }
     }
 
+    /** What a guest says of its set-up and of its mounts; asked once in each boot. */
+    static final class Proof {
+        private Proof() {}
+
+        /** Lets the guest tell of itself: lines {@code ready …}, {@code failed …}, {@code unmounted DIR}, {@code unseen FILE}. */
+        static String of(Lima lima, String name, List<String> mounts, List<String> files) {
+            StringBuilder script = new StringBuilder("""
+                    for f in ready failed; do sed "s/^/$f /" /run/sandbox/$f 2>/dev/null; done
+                    [ -e /run/sandbox/failed ] || sudo -n cat /var/log/cloud-init-output.log 2>/dev/null |
+                      awk '/running .init-local/ { f = "" } sub(/.*WARNING: Failed to execute /, "") { f = $0 }
+                        END { if (f) print "failed", f }'
+                    """);
+            mounts.stream().map(Lima::quote).forEach(m -> script.append("mountpoint -q ").append(m)
+                    .append(" || printf 'unmounted %s\\n' ").append(m).append('\n'));
+            files.stream().map(Lima::quote).forEach(f -> script.append("test -e ").append(f).append(" -o -L ").append(f)
+                    .append(" || printf 'unseen %s\\n' ").append(f).append('\n'));
+            return lima.ssh(name, Duration.ofMinutes(2), script.toString(), "sh -s").out();
+        }
+    }
+
     /** Files of ours under {@code _sandbox}, and Lima's YAML. */
     static final class Store {
         private Store() {}
 
         static void write(Path file, String text) {
             Lima.io(() -> {
-                Path part = Files.createTempFile(Lima.directory(file.getParent()), ".part", "");
+                Files.createDirectories(file.getParent());
+                Path part = Files.createTempFile(file.getParent(), ".part", "");
                 return Files.move(Files.writeString(part, text), file, StandardCopyOption.ATOMIC_MOVE);
             });
         }
@@ -2094,7 +2120,7 @@ class Sandbox implements Callable<Integer> {
             createFrom(wish, "kind=base template=" + id, lock);
             Instance base = instances().stream().filter(i -> i.name.equals(name)).findFirst().orElseThrow();
             Audit.before(base, lima);
-            life.make("base", name, lock, child -> provision(base, id, agents, timeout));
+            orUndo("base", name, lock, child -> provision(base, id, agents, timeout));
             talk.done();
             return name;
         }
@@ -2104,7 +2130,7 @@ class Sandbox implements Callable<Integer> {
             String name = base.name;
             life.start(name, timeout);
             life.connect(name, timeout);
-            String report = life.settle(name, List.of(), List.of());
+            String report = Proof.of(lima, name, List.of(), List.of());
             if (report.contains("failed ") || base.readyMarker() && !report.contains("ready ")) {
                 String log = Store.log(lima, name);
                 throw new Lima.Failure("the base " + name + " was not set up: " + report.strip().replace('\n', ' ')
@@ -2214,9 +2240,35 @@ class Sandbox implements Callable<Integer> {
             return options;
         }
 
+        /** Runs work that makes NAME. If this process is ended meanwhile NAME goes too; if the work fails, with the next lock. */
+        private void orUndo(String what, String name, Life.Lock lock, Consumer<Consumer<Process>> work) {
+            List<Process> children = new CopyOnWriteArrayList<>();
+            Runnable undo = () -> {
+                children.forEach(c -> c.destroyForcibly().onExit().join());
+                life.delete(name);
+                lock.making("", null);
+            };
+            Thread hook = new Thread(undo);
+            lock.making(what + " " + name, null);
+            Runtime.getRuntime().addShutdownHook(hook);
+            try {
+                work.accept(child -> {
+                    children.add(child);
+                    lock.making(what + " " + name, child.toHandle());
+                });
+                lock.making("", null);
+            } finally {
+                try {
+                    Runtime.getRuntime().removeShutdownHook(hook);
+                } catch (IllegalStateException shuttingDown) {
+                    hook.setName("is running");
+                }
+            }
+        }
+
         /** Runs limactl create or clone so that an interruption leaves nothing, and reads back what came of it. */
         private void make(String what, List<String> call, Wish wish, Life.Lock lock) {
-            life.make(what, wish.name, lock, started -> {
+            orUndo(what, wish.name, lock, started -> {
                 Lima.Result r = life.limactl(call, started, () -> true);
                 if (r.code() != 0) {
                     life.delete(wish.name);
@@ -2482,7 +2534,7 @@ class Sandbox implements Callable<Integer> {
         int run(Instance is, String dir, List<String> command, Set<String> keys) {
             boolean tty = host.stdinTty && host.stdoutTty;
             String id = HexFormat.of()
-                    .formatHex(java.util.UUID.randomUUID().toString().getBytes(StandardCharsets.US_ASCII))
+                    .formatHex(java.util.UUID.randomUUID().toString().getBytes(UTF_8))
                     .substring(0, 24);
             Map<String, String> env = new LinkedHashMap<>(host.env);
             if (tty) {
@@ -2628,18 +2680,18 @@ class Sandbox implements Callable<Integer> {
             return io(() -> {
                 Process process = builder(command).redirectInput(stdin == null
                         ? ProcessBuilder.Redirect.from(new File("/dev/null")) : ProcessBuilder.Redirect.PIPE).start();
-                var out = CompletableFuture.supplyAsync(() -> io(() -> text(process.getInputStream())));
-                var err = CompletableFuture.supplyAsync(() -> io(() -> text(process.getErrorStream())));
+                var out = CompletableFuture.supplyAsync(() -> io(() -> process.getInputStream().readAllBytes()));
+                var err = CompletableFuture.supplyAsync(() -> io(() -> process.getErrorStream().readAllBytes()));
                 if (stdin != null) {
                     try (OutputStream to = process.getOutputStream()) {
-                        to.write(stdin.getBytes(StandardCharsets.UTF_8));
+                        to.write(stdin.getBytes(UTF_8));
                     }
                 }
                 if (!process.waitFor(limit.toMillis(), TimeUnit.MILLISECONDS)) {
                     process.destroyForcibly();
                     throw new Failure(command.get(0) + " did not end within " + limit.toSeconds() + " s");
                 }
-                return new Result(process.exitValue(), out.join(), err.join());
+                return new Result(process.exitValue(), new String(out.join(), UTF_8), new String(err.join(), UTF_8));
             });
         }
 
@@ -2689,17 +2741,16 @@ class Sandbox implements Callable<Integer> {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            Path dir = state("ssh");
-            return (dir.toString().length() <= 70 ? dir : directory(Path.of(env.getOrDefault("TMPDIR", "/tmp"),
-                    "sandbox-" + hash(home.toString()).substring(0, 8)))).resolve(hash(name).substring(0, 12));
+            Path socket = state("s").resolve(hash(name).substring(0, 8));
+            if (socket.toString().length() > 85) {
+                throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
+            }
+            return socket;
         }
 
         /** A directory of our own; Lima ignores names that begin with _. */
         Path state(String what) {
-            return directory(home.resolve("_sandbox").resolve(what));
-        }
-
-        static Path directory(Path dir) {
+            Path dir = home.resolve("_sandbox").resolve(what);
             return io(() -> Files.isDirectory(dir) ? dir : Files.createDirectories(dir,
                     PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------"))));
         }
@@ -2711,11 +2762,7 @@ class Sandbox implements Callable<Integer> {
 
         static String hash(String text) {
             return io(() -> HexFormat.of().formatHex(
-                    MessageDigest.getInstance("SHA-256").digest(text.getBytes(StandardCharsets.UTF_8))));
-        }
-
-        static String text(InputStream from) throws IOException {
-            return new String(from.readAllBytes(), StandardCharsets.UTF_8);
+                    MessageDigest.getInstance("SHA-256").digest(text.getBytes(UTF_8))));
         }
 
         /** Runs work that may fail with a checked exception, which becomes a sentence for the user. */
@@ -2729,11 +2776,9 @@ class Sandbox implements Callable<Integer> {
                 throw e;
             } catch (Exception e) {
                 String text = String.valueOf(e.getMessage());
-                throw new Failure(!text.contains("error=2,")
-                        ? e.getClass().getSimpleName().replace("Exception", "") + ": " + text
-                        : text.replaceAll("(?s).*program \"(.*?)\".*", "$1") + " was not found on the PATH."
-                                + (!text.contains("\"limactl\"") ? "" : " Lima has to be installed first:"
-                                        + " https://lima-vm.io/docs/installation/\nTo look around without it, in a checkout: testbed/try ./sandbox demo"));
+                throw new Failure(text.contains("error=2,")
+                        ? text.replaceAll("(?s).*program \"(.*?)\".*", "$1") + " was not found on the PATH"
+                        : e.getClass().getSimpleName().replace("Exception", "") + ": " + text);
             }
         }
     }
@@ -2763,7 +2808,7 @@ class Sandbox implements Callable<Integer> {
                 Lima.io(() -> {
                     channel.truncate(0);
                     channel.write(
-                            StandardCharsets.UTF_8.encode(by == null ? what : what + " " + by.pid() + " " + born(by)),
+                            UTF_8.encode(by == null ? what : what + " " + by.pid() + " " + born(by)),
                             0);
                     channel.force(false);
                     return null;
@@ -2816,32 +2861,6 @@ class Sandbox implements Callable<Integer> {
                 return channel.tryLock() != null;
             } catch (OverlappingFileLockException heldByAnotherThreadHere) {
                 return false;
-            }
-        }
-
-        /** Runs work that makes NAME. If this process is ended meanwhile NAME goes too; if the work fails, with the next lock. */
-        void make(String what, String name, Lock lock, Consumer<Consumer<Process>> work) {
-            List<Process> children = new CopyOnWriteArrayList<>();
-            Runnable undo = () -> {
-                children.forEach(c -> c.destroyForcibly().onExit().join());
-                delete(name);
-                lock.making("", null);
-            };
-            Thread hook = new Thread(undo);
-            lock.making(what + " " + name, null);
-            Runtime.getRuntime().addShutdownHook(hook);
-            try {
-                work.accept(child -> {
-                    children.add(child);
-                    lock.making(what + " " + name, child.toHandle());
-                });
-                lock.making("", null);
-            } finally {
-                try {
-                    Runtime.getRuntime().removeShutdownHook(hook);
-                } catch (IllegalStateException shuttingDown) {
-                    hook.setName("is running");
-                }
             }
         }
 
@@ -2949,21 +2968,6 @@ class Sandbox implements Callable<Integer> {
                 lima.run(Duration.ofSeconds(10), null, lima.sshCommand(name, List.of("-O", "exit")));
             }
             Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
-        }
-
-        /** Lets the guest tell of itself: lines {@code ready …}, {@code failed …}, {@code unmounted DIR}, {@code unseen FILE}. */
-        String settle(String name, List<String> mounts, List<String> files) {
-            StringBuilder script = new StringBuilder("""
-                    for f in ready failed; do sed "s/^/$f /" /run/sandbox/$f 2>/dev/null; done
-                    [ -e /run/sandbox/failed ] || sudo -n cat /var/log/cloud-init-output.log 2>/dev/null |
-                      awk '/running .init-local/ { f = "" } sub(/.*WARNING: Failed to execute /, "") { f = $0 }
-                        END { if (f) print "failed", f }'
-                    """);
-            mounts.stream().map(Lima::quote).forEach(m -> script.append("mountpoint -q ").append(m)
-                    .append(" || printf 'unmounted %s\\n' ").append(m).append('\n'));
-            files.stream().map(Lima::quote).forEach(f -> script.append("test -e ").append(f).append(" -o -L ").append(f)
-                    .append(" || printf 'unseen %s\\n' ").append(f).append('\n'));
-            return lima.ssh(name, Duration.ofMinutes(2), script.toString(), "sh -s").out();
         }
 
         /** Stops an instance; twice is no error. Its guest is asked first, then the power is cut. */

@@ -22,7 +22,9 @@ class SharedCodeTest {
             for (Block block : blocks(script.getFileName().toString(), Files.readAllLines(script))) {
                 Integer limit = LINES.get(block.name);
                 assertTrue(limit != null, block + ": a shared class that this test does not know");
-                assertTrue(block.lines.size() < limit, block + ": " + block.lines.size() + " lines");
+                long code = block.lines.stream().map(String::strip)
+                        .filter(l -> !l.isEmpty() && !l.startsWith("/*") && !l.startsWith("*")).count();
+                assertTrue(code < limit, block + ": " + code + " lines of code");
                 String text = String.join("\n", block.lines);
                 assertTrue(text.contains(" class " + block.name + " "), block + ": no class of that name");
                 first.putIfAbsent(block.name, text);
