@@ -1,0 +1,330 @@
+package dev.limasandbox.testbed;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.net.Socket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.MethodOrderer;
+import org.junit.jupiter.api.Order;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestMethodOrder;
+import org.junit.jupiter.api.condition.EnabledIfEnvironmentVariable;
+
+/**
+ * The whole of {@code sandbox} on a real Lima with real virtual machines, in one life: base, clone, mounts, agent, key,
+ * Docker, stop, start, a second sandbox, deletion. Each method goes on where the one before it stopped.
+ *
+ * <p>SANDBOX_REAL_TEMPLATE names the template of the guest (testbed/image/build prints it).
+ */
+@EnabledIfEnvironmentVariable(named = "SANDBOX_REAL_TEMPLATE", matches = ".+", disabledReason = "no real Lima here")
+@TestMethodOrder(MethodOrderer.OrderAnnotation.class)
+class RealLimaIT {
+    private static final Path SANDBOX = World.CHECKOUT.resolve("sandbox");
+    private static final Map<String, String> ENV = new TreeMap<>(System.getenv());
+    private static Path root;
+    private static Path lima;
+    private static Path project;
+
+    @BeforeAll
+    static void begin() throws IOException {
+        root = Files.createTempDirectory(Path.of("/tmp").toRealPath(), "rl");
+        lima = Files.createDirectory(root.resolve("l"),
+                PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+        project = Files.createDirectory(root.resolve("project"));
+        World.write(project.resolve("from-host.txt"), "of the host\n");
+        ENV.keySet().removeIf(name -> name.endsWith("_API_KEY") || name.equals("GITHUB_TOKEN"));
+        ENV.put("LIMA_HOME", lima.toString());
+        ENV.put("SANDBOX_TEMPLATE", System.getenv("SANDBOX_REAL_TEMPLATE"));
+        ENV.put("SANDBOX_MEMORY", "2");
+        ENV.put("SANDBOX_CPUS", "2");
+        ENV.put("LANG", "C.UTF-8");
+        ENV.remove("SANDBOX_DISK");
+    }
+
+    @AfterAll
+    static void end() throws IOException {
+        try (Stream<Path> instances = Files.list(lima)) {
+            for (Path i : instances.filter(p -> !p.getFileName().toString().startsWith("_")).toList()) {
+                limactl("unprotect", i.getFileName().toString());
+                limactl("delete", "-f", i.getFileName().toString());
+            }
+        }
+        call(Duration.ofMinutes(1), Map.of(), List.of("rm", "-rf", root.toString()));
+    }
+
+    @Test
+    @Order(1)
+    void makesABaseClonesItAndRunsTheCommandInTheProject() {
+        Cli.Result r = sandbox(Duration.ofMinutes(40), "demo", project.toString(), "sh", "-c", "pwd; cat from-host.txt")
+                .exits(0)
+                .out(project + "\nof the host\n").errHas("its base is built once", "cloning base-", "booting demo");
+        assertFalse(r.err().contains("\033"), "no escape sequences where there is no terminal: " + r);
+        assertTrue(
+                Files.isSymbolicLink(lima.resolve("demo/ssh.sock")) || Files.exists(lima.resolve("demo/ssh.config")));
+    }
+
+    @Test
+    @Order(2)
+    void theMountWorksBothWaysAndNothingElseOfTheHostIsSeen() {
+        demo("sh", "-c", "echo of the guest > from-guest.txt").exits(0);
+        assertEquals("of the guest\n", World.read(project.resolve("from-guest.txt")));
+        World.write(project.resolve("later.txt"), "later\n");
+        demo("cat", "later.txt").exits(0).out("later\n");
+        String home = System.getProperty("user.home");
+        demo("sh", "-c",
+                "mount | grep -c 'type 9p\\|type virtiofs'; ls " + home + " " + lima + " 2>&1 | grep -vc cannot")
+                .out("1\n0\n");
+    }
+
+    @Test
+    @Order(3)
+    void theToolsOfTheGuideAreThere() {
+        demo("sh", "-c",
+                "for t in gcc make git curl wget jq rg fd psql pg_dump yq htop node npm tmux rsync perl docker; do"
+                        + " command -v $t >/dev/null || echo missing $t; done; yq --version; psql --version; node --version")
+                .exits(0)
+                .outHas("mikefarah", "(PostgreSQL) 18", "v2");
+        demo("sh", "-c",
+                "for t in gcc make jq rg fd psql yq htop node tmux rsync; do command -v $t >/dev/null || echo missing"
+                        + " $t; done")
+                .out("");
+    }
+
+    @Test
+    @Order(4)
+    void exitCodesAndStreamsAreTheCommandsOwn() {
+        demo("sh", "-c", "echo o; echo e >&2; exit 7").exits(7).out("o\n").errHas("e");
+        demo("sh", "-c", "exit 255").exits(255);
+        demo("sh", "-c", "kill -9 $$").exits(137);
+        demo("no-such-command").exits(127);
+        demo("printf", "[%s]", "a b", "", "$HOME", "*", "it's").exits(0).out("[a b][][$HOME][*][it's]");
+    }
+
+    @Test
+    @Order(5)
+    void anAgentIsInstalledFromNpmAndAnswers() {
+        Cli.Result r = sandbox(Duration.ofMinutes(25), "demo", "claude", "--version").exits(0)
+                .outHas("Claude Code").errHas("installing claude");
+        sandbox(Duration.ofMinutes(5), "demo", "claude", "--version").exits(0).out(r.out()).errLacks("installing");
+    }
+
+    @Test
+    @Order(6)
+    void aKeyReachesTheCommandAndNothingElse() throws IOException {
+        String value = "sk-test-" + ProcessHandle.current().pid() + "-not-a-key";
+        Map<String, String> key = Map.of("ANTHROPIC_API_KEY", value);
+        Cli.Running session = start(key, "demo", "sh", "-c", "echo $ANTHROPIC_API_KEY; exec sleep 600");
+        session.awaitOut(value);
+        assertEquals(List.of(), argvs().stream().filter(a -> a.contains(value)).toList(), "argv on the host");
+        demo("sudo", "sh", "-c", "cat /proc/*/cmdline | tr '\\0' ' ' | grep -c sk-test; true").exits(0).out("0\n");
+        demo("printenv", "ANTHROPIC_API_KEY").exits(1).out("");
+        session.signal("TERM").ends(Duration.ofSeconds(30));
+        call(Duration.ofMinutes(2), Map.of(), List.of("grep", "-rlsF", "--exclude=disk", "--exclude-dir=images", value,
+                lima.toString())).exits(1).out("");
+        demo("sudo", "sh", "-c", "grep -rlsF sk-test /etc /home /run /tmp /var/log; true").exits(0).out("");
+        assertFalse(World.read(lima.resolve("demo/lima.yaml")).contains(value));
+    }
+
+    @Test
+    @Order(7)
+    void aKilledClientEndsTheCommandInTheGuest() {
+        Cli.Running session = start(Map.of(), "demo", "sh", "-c", "echo on; exec sleep 4242");
+        session.awaitOut("on");
+        demo("pgrep", "-f", "^sleep 4242").exits(0);
+        session.signal("KILL");
+        World.await(Duration.ofSeconds(60), () -> "sleep still runs in the guest",
+                () -> demo("pgrep", "-f", "^sleep 4242").exit() == 1);
+    }
+
+    @Test
+    @Order(8)
+    void dockerRunsAContainerAndAnswersTheHost() {
+        demo("sh", "-c", "tar -ch -C / bin/sh bin/echo $(ldd /bin/sh | grep -o '/lib[^ ]*' | sort -u | sed 's,^/,,') |"
+                + " docker import - tiny && docker run --rm tiny /bin/echo from a container").exits(0)
+                .outHas("from a container");
+        docker("demo").exits(0).outHas("tiny");
+    }
+
+    @Test
+    @Order(9)
+    void nothingThatListensInTheGuestAppearsOnTheHost() {
+        int port = 48231;
+        Cli.Running server = start(Map.of(), "demo", "python3", "-c",
+                "import socket,time; s=socket.create_server(('0.0.0.0'," + port
+                        + ")); print('up',flush=True); time.sleep(60)");
+        server.awaitOut("up");
+        World.await(Duration.ofSeconds(30), () -> "Lima's event that the port is not forwarded",
+                () -> World.read(lima.resolve("demo/ha.stdout.log")).contains(":" + port));
+        assertThrows(IOException.class, () -> connect(port));
+        server.signal("TERM").ends(Duration.ofSeconds(30));
+    }
+
+    @Test
+    @Order(10)
+    void stopAndStartKeepWhatWasInstalled() {
+        demo("sh", "-c", "mkdir -p ~/.claude; echo login > ~/.claude/.credentials.json").exits(0);
+        limactl("stop", "demo").exits(0);
+        sandbox(Duration.ofMinutes(20), "demo", "sh", "-c", "cat ~/.claude/.credentials.json; docker images").exits(0)
+                .outHas("login", "tiny").errHas("booting demo").errLacks("installing");
+        sandbox(Duration.ofMinutes(5), Map.of("ANTHROPIC_API_KEY", "sk-test"), "demo", "claude", "--version").exits(0)
+                .errHas("forwarding ANTHROPIC_API_KEY", "claude bills ANTHROPIC_API_KEY");
+    }
+
+    @Test
+    @Order(11)
+    void aSecondSandboxIsAClonePresentAtTheSameTimeWithOddDirectories() throws IOException {
+        List<String> call = new ArrayList<>(List.of("--memory", "1.5", "odd"));
+        for (Path dir : odd()) {
+            Files.createDirectories(dir);
+            World.write(dir.resolve("in.txt"), dir.getFileName() + "\n");
+            call.addAll(call.size() - 1, List.of("--mount", dir + ":w"));
+        }
+        call.addAll(List.of(odd().get(0).toString(), "pwd"));
+        call.subList(call.indexOf("--mount"), call.indexOf("--mount") + 2).clear(); // the first one is DIR
+        sandbox(Duration.ofMinutes(25), call.toArray(String[]::new)).exits(0).out(odd().get(0) + "\n")
+                .errHas("cloning base-").errLacks("base is built");
+        oddDirectoriesWork();
+        docker("odd").exits(0).outHas("Containers");
+        demo("true").exits(0);
+        String hosts = "cat /etc/machine-id; cut -d ' ' -f 2 /etc/ssh/ssh_host_ed25519_key.pub";
+        assertFalse(demo("sh", "-c", hosts).exits(0).out().equals(
+                sandbox(Duration.ofMinutes(2), "odd", "sh", "-c", hosts).exits(0).out()),
+                "a clone with its sister's identity");
+    }
+
+    @Test
+    @Order(12)
+    void oddDirectoriesSurviveARestart() throws IOException {
+        limactl("stop", "demo").exits(0);
+        limactl("stop", "odd").exits(0);
+        sandbox(Duration.ofMinutes(20), "odd", "true").exits(0);
+        oddDirectoriesWork();
+    }
+
+    @Test
+    @Order(13)
+    void deletionTakesAllButTheBase() {
+        limactl("delete", "-f", "odd").exits(0);
+        limactl("delete", "-f", "demo").exits(0);
+        assertEquals("of the guest\n", World.read(project.resolve("from-guest.txt")));
+        limactl("list", "-q").exits(0).outHas("base-");
+    }
+
+    /** Every package of the template installed for real in a bare guest; once for each version of the template. */
+    @Test
+    @Order(14)
+    void aBareGuestIsSetUpFromNothing() throws IOException {
+        Cli.Result image = call(Duration.ofMinutes(20), Map.of(),
+                List.of(World.CHECKOUT + "/testbed/image/build", "--bare")).exits(0);
+        Path template = Path.of(image.out().strip());
+        String version = hash(World.CHECKOUT.resolve("templates/agent-sandbox.yaml"));
+        Path seen = template.resolveSibling("set-up-" + version);
+        if (Files.exists(seen)) {
+            System.out.println("A bare guest was set up with this very template before: " + World.read(seen).strip());
+            return;
+        }
+        sandbox(Duration.ofMinutes(60), Map.of("SANDBOX_TEMPLATE", template.toString()), "--no-base", "--mount-none",
+                "bare", "sh", "-c",
+                "psql --version; yq --version; node --version; fd --version; docker info >/dev/null && echo docker")
+                .exits(0)
+                .outHas("(PostgreSQL) 18", "mikefarah", "docker");
+        limactl("delete", "-f", "bare").exits(0);
+        World.write(seen, java.time.Instant.now() + "\n");
+    }
+
+    private static List<Path> odd() {
+        return Stream
+                .of("a space", "com,ma", "co:lon", "quo'te", "dou\"ble", "ünïcode", "br[ack{et #1", "trailing ", "a: b")
+                .map(root::resolve).toList();
+    }
+
+    private static void oddDirectoriesWork() {
+        for (Path dir : odd()) {
+            sandbox(Duration.ofMinutes(2), "odd", dir.toString(), "sh", "-c", "cat in.txt; echo back > out.txt")
+                    .exits(0)
+                    .out(dir.getFileName() + "\n");
+            assertEquals("back\n", World.read(dir.resolve("out.txt")));
+        }
+    }
+
+    private static void connect(int port) throws IOException {
+        try (Socket s = new Socket()) {
+            s.connect(new InetSocketAddress("127.0.0.1", port), 2000);
+        }
+    }
+
+    private static List<String> argvs() throws IOException {
+        List<String> all = new ArrayList<>();
+        try (Stream<Path> processes = Files.list(Path.of("/proc"))) {
+            for (Path p : processes.filter(p -> p.getFileName().toString().matches("[0-9]+")).toList()) {
+                try {
+                    all.add(Files.readString(p.resolve("cmdline")));
+                } catch (IOException ended) {
+                    continue;
+                }
+            }
+        }
+        return all;
+    }
+
+    private static String hash(Path file) {
+        return call(Duration.ofSeconds(20), Map.of(), List.of("sha256sum", file.toString())).exits(0).out().substring(0,
+                12);
+    }
+
+    private static Cli.Result docker(String name) {
+        return call(Duration.ofMinutes(1), Map.of(), List.of("curl", "-sS", "--unix-socket",
+                lima.resolve(name).resolve("sock/docker.sock").toString(), "http://docker/system/df"));
+    }
+
+    private static Cli.Result demo(String... command) {
+        List<String> words = new ArrayList<>(List.of("demo"));
+        words.addAll(List.of(command));
+        return sandbox(Duration.ofMinutes(3), words.toArray(String[]::new));
+    }
+
+    private static Cli.Result sandbox(Duration limit, String... words) {
+        return sandbox(limit, Map.of(), words);
+    }
+
+    private static Cli.Result sandbox(Duration limit, Map<String, String> env, String... words) {
+        return start(env, words).type(new byte[0]).ends(limit);
+    }
+
+    private static Cli.Running start(Map<String, String> env, String... words) {
+        List<String> command = new ArrayList<>(List.of(SANDBOX.toString()));
+        command.addAll(List.of(words));
+        return Cli.start(project, with(env), command);
+    }
+
+    private static Cli.Result limactl(String... words) {
+        List<String> command = new ArrayList<>(List.of("limactl"));
+        command.addAll(List.of(words));
+        return call(Duration.ofMinutes(10), Map.of(), command);
+    }
+
+    private static Cli.Result call(Duration limit, Map<String, String> env, List<String> command) {
+        return Cli.start(root, with(env), command).type(new byte[0]).ends(limit);
+    }
+
+    private static Map<String, String> with(Map<String, String> more) {
+        Map<String, String> all = new TreeMap<>(ENV);
+        all.putAll(more);
+        return all;
+    }
+}
