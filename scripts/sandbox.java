@@ -2416,7 +2416,7 @@ class Sandbox implements Callable<Integer> {
         static void install(String word, Instance is, Lima lima, Talk talk, Host host) {
             Agent agent = wanted(word);
             String spec = agent.npm + (word.contains("@") ? word.substring(word.indexOf('@')) : "");
-            talk.phase("installing " + agent.command + " (npm package " + spec + ")");
+            talk.phase("installing " + agent.command + " from npm");
             // npm 12 runs no install script that is not named, and claude and opencode need theirs
             Lima.Result npm = lima.ssh(is.name, Duration.ofMinutes(20), null, Session.login(is, List.of(
                     "sh", "-c", "sudo -E npm install -g --no-fund --no-audit --allow-scripts=" + agent.npm + " " + spec
@@ -2475,6 +2475,7 @@ class Sandbox implements Callable<Integer> {
                 use POSIX qw(:sys_wait_h setlocale LC_ALL);
                 my ($id, $tty, $dir, @cmd) = @ARGV;
                 delete $ENV{PERL_BADLANG};
+                $0 = "sandbox-session $cmd[0]";
                 unless (setlocale(LC_ALL, "")) { delete @ENV{grep { /^L(ANG|C_)/ } keys %ENV}; $ENV{LANG} = "C.UTF-8" }
                 unless (chdir $dir) { print STDERR "sandbox: cannot enter $dir: $!$/"; exit 125 }
                 pipe(my $wake, my $ring);
