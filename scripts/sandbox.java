@@ -2141,7 +2141,7 @@ class Sandbox implements Callable<Integer> {
             talk.phase("clearing and stopping the base");
             // What must not be the same in every clone: identity, host keys, cloud-init's memory of this instance.
             lima.ssh(name, Duration.ofMinutes(10), null, "sudo sh -c 'cloud-init clean --logs; apt-get clean;"
-                    + " rm -f /etc/ssh/ssh_host_* /var/lib/dbus/machine-id; rm -rf /root/.npm; truncate -s 0 /etc/machine-id;"
+                    + " rm -f /etc/ssh/ssh_host_* /var/lib/dbus/machine-id; rm -rf /root/.npm /root/.cache; truncate -s 0 /etc/machine-id;"
                     + " fstrim -a; sync' >/dev/null 2>&1");
             life.disconnect(name);
             life.stop(name);
@@ -2419,7 +2419,7 @@ class Sandbox implements Callable<Integer> {
             talk.phase("installing " + agent.command + " from npm");
             // npm 12 runs no install script that is not named, and claude and opencode need theirs
             Lima.Result npm = lima.ssh(is.name, Duration.ofMinutes(20), null, Session.login(is, List.of(
-                    "sh", "-c", "sudo -E npm install -g --no-fund --no-audit --allow-scripts=" + agent.npm + " " + spec
+                    "sh", "-c", "sudo -EH npm install -g --no-fund --no-audit --allow-scripts=" + agent.npm + " " + spec
                             + " 2>&1")));
             Lima.Result proof = npm.code() != 0
                     ? npm

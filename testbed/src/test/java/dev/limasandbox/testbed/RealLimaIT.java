@@ -121,6 +121,7 @@ class RealLimaIT {
         Cli.Result r = sandbox(Duration.ofMinutes(25), "demo", "claude", "--version").exits(0)
                 .outHas("Claude Code").errHas("installing claude");
         sandbox(Duration.ofMinutes(5), "demo", "claude", "--version").exits(0).out(r.out()).errLacks("installing");
+        demo("sh", "-c", "find ~ ! -user $(id -un) | head").exits(0).out("");
     }
 
     @Test
