@@ -272,10 +272,7 @@ final class Commands {
             instance = Instance.existing(locator);
             Log.info("Using the existing instance `" + instance.name + "`");
             if (EditFlags.any(flags)) {
-                rewrite(
-                        instance,
-                        EditFlags.apply(Sh.read(instance.yaml()), flags),
-                        instance.config().bytes("disk"));
+                rewrite(instance, EditFlags.apply(Sh.read(instance.yaml()), flags), instance.config().bytes("disk"));
             }
         } else {
             instance = create(locator, flags);
@@ -521,10 +518,7 @@ final class Commands {
             Sh.remove(Guest.stateOf(source.name));
         }
         if (EditFlags.any(flags)) {
-            rewrite(
-                    target,
-                    EditFlags.apply(Sh.read(target.yaml()), flags),
-                    target.config().bytes("disk"));
+            rewrite(target, EditFlags.apply(Sh.read(target.yaml()), flags), target.config().bytes("disk"));
         }
         if (flags.is("start")) {
             Start.start(target, Start.TIMEOUT, false);

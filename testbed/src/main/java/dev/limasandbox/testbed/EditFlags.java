@@ -12,16 +12,7 @@ import org.yaml.snakeyaml.nodes.SequenceNode;
 /** The flags that create, clone, edit, start and restart share, and what they do to a lima.yaml. */
 final class EditFlags {
     private static final List<String> WITH_VALUE = List.of(
-            "cpus",
-            "memory",
-            "disk",
-            "vm-type",
-            "mount",
-            "mount-only",
-            "mount-type",
-            "set",
-            "param",
-            "ssh-port",
+            "cpus", "memory", "disk", "vm-type", "mount", "mount-only", "mount-type", "set", "param", "ssh-port",
             "shell");
     private static final List<String> WITHOUT = List.of("mount-none", "mount-writable");
 
@@ -65,8 +56,7 @@ final class EditFlags {
         }
         if (flags.has("ssh-port")) {
             Yaml.set(
-                    root,
-                    List.of("ssh", "localPort"),
+                    root, List.of("ssh", "localPort"),
                     Yaml.node(number("ssh-port", flags.get("ssh-port")).intValue()));
         }
         if (flags.has("disk")) {

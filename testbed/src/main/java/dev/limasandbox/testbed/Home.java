@@ -59,17 +59,7 @@ final class Home {
             throw new UncheckedIOException(e);
         }
         if (!Files.exists(identity())) {
-            Sh.run(
-                    "ssh-keygen",
-                    "-t",
-                    "ed25519",
-                    "-q",
-                    "-N",
-                    "",
-                    "-C",
-                    "lima",
-                    "-f",
-                    identity().toString());
+            Sh.run("ssh-keygen", "-t", "ed25519", "-q", "-N", "", "-C", "lima", "-f", identity().toString());
         }
     }
 

@@ -303,16 +303,8 @@ final class HostAgent {
 
     private void openForward(String forward) {
         Sh.Result result = Sh.tryRun(
-                "ssh",
-                "-F",
-                instance.file("ssh.config").toString(),
-                "-o",
-                "LogLevel=ERROR",
-                "-O",
-                "forward",
-                "-L",
-                forward,
-                Instance.hostname(instance.name));
+                "ssh", "-F", instance.file("ssh.config").toString(), "-o", "LogLevel=ERROR", "-O", "forward", "-L",
+                forward, Instance.hostname(instance.name));
         if (result.code() != 0) {
             Log.warn("failed to set up forward " + forward + ": "
                     + result.output().strip());
@@ -337,11 +329,7 @@ final class HostAgent {
                 powerOff();
             }
             Sh.tryRun(
-                    "ssh",
-                    "-F",
-                    instance.file("ssh.config").toString(),
-                    "-O",
-                    "exit",
+                    "ssh", "-F", instance.file("ssh.config").toString(), "-O", "exit",
                     Instance.hostname(instance.name));
             removeHostSockets();
             event(Map.of("exiting", true));

@@ -19,21 +19,9 @@ final class HostNode {
     private static final List<String> NPM_KEYS = List.of("registry", "cafile", "proxy", "https-proxy", "noproxy",
             "strict-ssl");
     private static final List<String> VARIABLES = List.of(
-            "NODE_EXTRA_CA_CERTS",
-            "SSL_CERT_FILE",
-            "SSL_CERT_DIR",
-            "http_proxy",
-            "https_proxy",
-            "no_proxy",
-            "all_proxy",
-            "HTTP_PROXY",
-            "HTTPS_PROXY",
-            "NO_PROXY",
-            "ALL_PROXY",
-            "npm_config_registry",
-            "NPM_CONFIG_REGISTRY",
-            "npm_config_cafile",
-            "NPM_CONFIG_CAFILE");
+            "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy",
+            "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "npm_config_registry",
+            "NPM_CONFIG_REGISTRY", "npm_config_cafile", "NPM_CONFIG_CAFILE");
 
     private HostNode() {}
 

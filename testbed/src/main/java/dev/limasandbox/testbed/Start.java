@@ -67,14 +67,8 @@ final class Start {
             Files.createFile(err.toPath());
             List<String> command = new ArrayList<>(ownSession());
             command.addAll(List.of(
-                    System.getProperty("standin.limactl", "limactl"),
-                    "hostagent",
-                    "--log-level",
-                    "debug",
-                    "--log-format",
-                    "json",
-                    "--progress=" + progress,
-                    instance.name));
+                    System.getProperty("standin.limactl", "limactl"), "hostagent", "--log-level", "debug",
+                    "--log-format", "json", "--progress=" + progress, instance.name));
             return new ProcessBuilder(command)
                     .redirectInput(new File("/dev/null"))
                     .redirectOutput(ProcessBuilder.Redirect.appendTo(out))

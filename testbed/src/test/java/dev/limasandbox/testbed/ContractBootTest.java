@@ -241,13 +241,7 @@ class ContractBootTest {
     void sshConfig() {
         assertTrue(Files.exists(lima.lima("a", "ssh.sock")), "Lima's own master");
         String tty = lima.run(
-                "ssh",
-                "-F",
-                lima.lima("a", "ssh.config").toString(),
-                "-o",
-                "ControlPath=none",
-                "-tt",
-                "lima-a",
+                "ssh", "-F", lima.lima("a", "ssh.config").toString(), "-o", "ControlPath=none", "-tt", "lima-a",
                 "tty; exit 3")
                 .exits(3)
                 .out();

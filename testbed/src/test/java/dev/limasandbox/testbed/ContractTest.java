@@ -212,11 +212,8 @@ class ContractTest {
     @DisplayName("--set .a += [JSON]: appends to a list, or makes it")
     void setAppends() {
         lima.create(
-                "a",
-                "mounts: [{location: /tmp/t}]\n",
-                "--set",
-                ".mounts += [{\"location\": \"/usr\", \"mountPoint\": \"/u\"}]",
-                "--set",
+                "a", "mounts: [{location: /tmp/t}]\n", "--set",
+                ".mounts += [{\"location\": \"/usr\", \"mountPoint\": \"/u\"}]", "--set",
                 ".provision += [{\"mode\": \"system\", \"script\": \"a\\nb\\n\"}]")
                 .exits(0);
 
@@ -450,15 +447,7 @@ class ContractTest {
         lima.create("a", "");
         Path image = Files.move(lima.lima("a", "disk"), lima.home.resolve("_config/image.qcow2"));
         lima.run(
-                "qemu-img",
-                "create",
-                "-q",
-                "-f",
-                "qcow2",
-                "-F",
-                "qcow2",
-                "-b",
-                image.toString(),
+                "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", image.toString(),
                 lima.lima("a", "disk").toString())
                 .exits(0);
 

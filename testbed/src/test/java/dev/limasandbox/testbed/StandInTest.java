@@ -72,12 +72,9 @@ class StandInTest {
         lima.create("a", "");
 
         for (List<String> words : List.of(
-                List.of("list", "--nosuch"),
-                List.of("start", "--vnc"),
-                List.of("stop", "--nosuch", "a"),
+                List.of("list", "--nosuch"), List.of("start", "--vnc"), List.of("stop", "--nosuch", "a"),
                 List.of("edit", "--tty=false", "--set", "del(.nosuch)", "a"),
-                List.of("edit", "--tty=false", "--set", ".cpus = 1 | .memory = \"nosuch\"", "a"),
-                List.of("nosuch"),
+                List.of("edit", "--tty=false", "--set", ".cpus = 1 | .memory = \"nosuch\"", "a"), List.of("nosuch"),
                 List.of("list", "--format", "{{range .nosuch}}{{end}}"))) {
             String err = lima.limactl(words.toArray(String[]::new)).exits(1).err();
             assertTrue(err.contains("nosuch") || err.contains("vnc"), err);

@@ -147,16 +147,8 @@ final class Target implements AutoCloseable {
     /** A command in the guest, over the instance's ssh.config, without Lima's own master. */
     Result ssh(String name, String command) {
         return run(
-                "ssh",
-                "-F",
-                home.resolve(name).resolve("ssh.config").toString(),
-                "-o",
-                "LogLevel=ERROR",
-                "-o",
-                "ControlPath=none",
-                "lima-" + name,
-                "--",
-                command);
+                "ssh", "-F", home.resolve(name).resolve("ssh.config").toString(), "-o", "LogLevel=ERROR", "-o",
+                "ControlPath=none", "lima-" + name, "--", command);
     }
 
     /** A file in the working directory. */
