@@ -1881,7 +1881,11 @@ class Sandbox implements Callable<Integer> {
                       phase "starting Docker"
                       systemctl --user daemon-reload
                       systemctl --user enable docker.service
-                      systemctl --user start docker.service
+                      # On a busy machine the daemon can exceed its own time limits at the first try.
+                      for pause in 5 10 20 40 0; do
+                        if systemctl --user start docker.service; then break; fi
+                        sleep "$pause"
+                      done
                       docker version
                       mark_complete
                     else
