@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.nio.file.Files;
@@ -265,7 +266,7 @@ class RealLimaIT {
 
     private static void connect(int port) throws IOException {
         try (Socket s = new Socket()) {
-            s.connect(new InetSocketAddress("127.0.0.1", port), 2000);
+            s.connect(new InetSocketAddress(InetAddress.getLoopbackAddress(), port), 2000);
         }
     }
 
@@ -275,8 +276,8 @@ class RealLimaIT {
             for (Path p : processes.filter(p -> p.getFileName().toString().matches("[0-9]+")).toList()) {
                 try {
                     all.add(Files.readString(p.resolve("cmdline")));
-                } catch (IOException ended) {
-                    continue;
+                } catch (IOException e) {
+                    // It has ended.
                 }
             }
         }
