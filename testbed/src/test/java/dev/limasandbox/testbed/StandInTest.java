@@ -58,7 +58,7 @@ class StandInTest {
     }
 
     private static void waitFor(String what, BooleanSupplier condition) {
-        for (int i = 0; i < 300 && !condition.getAsBoolean(); i++) {
+        for (int i = 0; i < 1200 && !condition.getAsBoolean(); i++) {
             HostAgent.pause(50);
         }
         assertTrue(condition.getAsBoolean(), what);
@@ -140,7 +140,7 @@ class StandInTest {
         lima.limactl("create", "--tty=false", "--name", "a", template.toString())
                 .exits(0);
         for (int boot = 1; boot <= 2; boot++) {
-            lima.limactl("start", "--tty=false", "--timeout", "1m", "a").exits(0);
+            lima.limactl("start", "--tty=false", "--timeout", "5m", "a").exits(0);
             assertTrue(lima.ssh("a", "cat /run/sandbox/ready").exits(0).out().startsWith("agent-sandbox "));
             assertEquals(
                     boot + "\n",
@@ -161,6 +161,7 @@ class StandInTest {
 
         assertTrue(start.err().contains("did not receive an event with the `running` status"), start.err());
         assertFalse(start.err().contains("look"), "the hint is told nowhere");
+        waitFor("the guest runs on", () -> lima.ssh("a", "test -s /run/sandbox/failed").code() == 0);
         assertEquals("Running", lima.status("a"));
         assertEquals(
                 "provision.system/00000000 3\n",
@@ -330,7 +331,7 @@ class StandInTest {
         Files.createFile(lima.lima("a", "ha.stdout.log"));
 
         assertEquals(1, first.onExit().join().exitValue());
-        lima.ssh("a", "true").exits(0);
+        waitFor("the guest runs", () -> lima.ssh("a", "true").code() == 0);
         lima.limactl("stop", "a").exits(1);
         assertEquals("Stopped", lima.status("a"));
     }
