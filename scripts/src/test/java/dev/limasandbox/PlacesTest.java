@@ -134,6 +134,8 @@ class PlacesTest {
 
     private void worktree(Path tree, Path common, Path back) throws IOException {
         Path own = Files.createDirectories(common.resolve("worktrees/tree"));
+        Files.createDirectories(common.resolve("objects"));
+        Files.writeString(common.resolve("HEAD"), "ref: refs/heads/main\n");
         Files.writeString(own.resolve("commondir"), "../..\n");
         Files.writeString(own.resolve("gitdir"), back + "\n");
         Files.writeString(tree.resolve(".git"), "gitdir: " + own + "\n");
