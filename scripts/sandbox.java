@@ -1278,18 +1278,11 @@ class Sandbox implements Callable<Integer> {
                     extras.add("writing to " + location);
                 }
             }
+            Set<String> forwards = new LinkedHashSet<>();
+            own.path("portForwards").forEach(f -> forwards.add(forward(f, dir)));
             for (JsonNode f : effective.path("portForwards")) {
-                boolean harmless = f.path("ignore").asBoolean()
-                        || f.path("hostSocket").asText().startsWith(dir + "/")
-                        || Stream.iterate(0, i -> i + 1).limit(own.path("portForwards").size())
-                                .map(own.path("portForwards")::get)
-                                .anyMatch(o -> !o.path("ignore").asBoolean()
-                                        && o.path("guestPort").asInt() == f.path("guestPort").asInt()
-                                        && o.path("hostPort").asInt() == f.path("hostPort").asInt()
-                                        && o.path("reverse").asBoolean() == f.path("reverse").asBoolean());
-                if (!harmless) {
-                    extras.add(
-                            "the forward of port " + f.path("guestPort").asText("?") + f.path("hostSocket").asText());
+                if (!f.path("ignore").asBoolean() && !forwards.contains(forward(f, dir))) {
+                    extras.add("the forward of " + forward(f, dir));
                 }
             }
             for (String flag : List.of("forwardAgent", "loadDotSSHPubKeys", "forwardX11")) {
@@ -1298,6 +1291,26 @@ class Sandbox implements Callable<Integer> {
                 }
             }
             return extras;
+        }
+
+        /** A forward as one line, with the defaults that Lima fills in; an ignoring rule opens nothing. */
+        private static String forward(JsonNode f, Path dir) {
+            if (f.path("ignore").asBoolean()) {
+                return "nothing";
+            }
+            String socket = f.path("hostSocket").asText();
+            String guest = f.path("guestSocket").asText().isEmpty() ? range(f, "guest", "1-65535") : "a socket";
+            String host = socket.isEmpty() ? f.path("hostIP").asText("127.0.0.1") + ":" + range(f, "host", guest)
+                    : Path.of(socket.replace("{{.Dir}}", dir.toString())).normalize().toString();
+            return guest + " to " + host + (f.path("reverse").asBoolean() ? ", reversed" : "");
+        }
+
+        private static String range(JsonNode f, String side, String otherwise) {
+            int port = f.path(side + "Port").asInt();
+            JsonNode range = f.path(side + "PortRange");
+            int first = range.path(0).asInt(port);
+            int last = range.path(1).asInt(port);
+            return first == 0 ? otherwise : first == last ? "" + first : first + "-" + last;
         }
     }
 

@@ -15,6 +15,7 @@ final class Hosts {
         Map<String, String> environment = new java.util.TreeMap<>(more);
         environment.put("HOME", home.toString());
         PrintWriter nowhere = new PrintWriter(Writer.nullWriter());
-        return new Sandbox.Host(environment, home, nowhere, nowhere, new ByteArrayInputStream(new byte[0]), "sandbox", 0);
+        return new Sandbox.Host(environment, home, nowhere, nowhere, new ByteArrayInputStream(new byte[0]), "sandbox",
+                0);
     }
 }

@@ -186,7 +186,8 @@ class PlacesTest {
 
     @ParameterizedTest
     @CsvSource({
-        "/p/app, app", "/p/My App, my-app", "/p/x_y.z, x-y-z", "/p/--a--b--, a-b", "/p/ünï, n", "/p/日本, project", "/, project"
+            "/p/app, app", "/p/My App, my-app", "/p/x_y.z, x-y-z", "/p/--a--b--, a-b", "/p/ünï, n", "/p/日本, project",
+            "/, project"
     })
     void aNameIsMadeOfTheDirectorys(String dir, String expected) throws IOException {
         assertEquals(expected, name(dir));
@@ -216,7 +217,8 @@ class PlacesTest {
     // --- near misses ---
 
     @ParameterizedTest
-    @CsvSource({"app, app, 0", "app, apps, 1", "app, abp, 1", "app, pap, 2", "kitten, sitting, 3", "'', abc, 3", "abc, '', 3"})
+    @CsvSource({"app, app, 0", "app, apps, 1", "app, abp, 1", "app, pap, 2", "kitten, sitting, 3", "'', abc, 3",
+            "abc, '', 3"})
     void distanceCountsLetters(String a, String b, int expected) {
         assertEquals(expected, Sandbox.Places.distance(a, b));
         assertEquals(expected, Sandbox.Places.distance(b, a));

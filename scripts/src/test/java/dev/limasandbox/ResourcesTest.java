@@ -45,7 +45,8 @@ class ResourcesTest {
     @ParameterizedTest
     @ValueSource(strings = {"", "0", "-1", "1e3", "4096M", "four", "1,5", "999999", "0x10", "NaN"})
     void whatIsNoSizeIsAUsageErrorThatNamesIt(String text) {
-        Sandbox.Lima.Failure failure = assertThrows(Sandbox.Lima.Failure.class, () -> Sandbox.Resources.size("--memory", text));
+        Sandbox.Lima.Failure failure = assertThrows(Sandbox.Lima.Failure.class,
+                () -> Sandbox.Resources.size("--memory", text));
         assertEquals(2, failure.code);
         assertTrue(failure.getMessage().contains("--memory"), failure.getMessage());
     }

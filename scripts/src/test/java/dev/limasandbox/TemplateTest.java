@@ -35,7 +35,8 @@ class TemplateTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"", "0", "65536", "80:0", "0:80", "a", "1:2:3", "127.0.0.1:80:80", "80:", ":80", "-1", "1 2"})
+    @ValueSource(
+            strings = {"", "0", "65536", "80:0", "0:80", "a", "1:2:3", "127.0.0.1:80:80", "80:", ":80", "-1", "1 2"})
     void whatIsNoPortIsAUsageError(String option) {
         Sandbox.Lima.Failure failure = assertThrows(Sandbox.Lima.Failure.class, () -> Sandbox.Template.publish(option));
         assertEquals(2, failure.code);
@@ -47,7 +48,8 @@ class TemplateTest {
     @Test
     void theScriptIsMarkedAndASyntaxForSh() throws Exception {
         String script = Sandbox.Template.script(wish(
-                List.of(new Sandbox.Mount(Path.of("/p/it's, \"odd\" #1"), true), new Sandbox.Mount(Path.of("/p/plain"), false)),
+                List.of(new Sandbox.Mount(Path.of("/p/it's, \"odd\" #1"), true),
+                        new Sandbox.Mount(Path.of("/p/plain"), false)),
                 Map.of("/typed/li'nk", "/p/plain"), Map.of("user.name", "O'Neill `id` $(id)")));
         assertTrue(script.startsWith("#!/bin/sh\n"));
         assertTrue(script.contains("PARAM_sandbox"));
@@ -57,21 +59,25 @@ class TemplateTest {
     @Test
     void onlyOddPathsAreBound() {
         String script = Sandbox.Template.script(wish(
-                List.of(new Sandbox.Mount(Path.of("/p/plain"), true), new Sandbox.Mount(Path.of("/p/o dd"), true)), Map.of(), Map.of()));
+                List.of(new Sandbox.Mount(Path.of("/p/plain"), true), new Sandbox.Mount(Path.of("/p/o dd"), true)),
+                Map.of(), Map.of()));
         assertTrue(script.contains("mount --bind") && script.contains("'/p/o dd'"), script);
-        assertFalse(script.contains("mount --bind /mnt/sandbox/" + new Sandbox.Mount(Path.of("/p/plain"), true).key()), script);
+        assertFalse(script.contains("mount --bind /mnt/sandbox/" + new Sandbox.Mount(Path.of("/p/plain"), true).key()),
+                script);
     }
 
     @Test
     void bracesOfGoTemplatesAreTaken() {
-        String script = Sandbox.Template.script(wish(List.of(new Sandbox.Mount(Path.of("/p/{{.Name}}"), true)), Map.of(), Map.of()));
+        String script = Sandbox.Template
+                .script(wish(List.of(new Sandbox.Mount(Path.of("/p/{{.Name}}"), true)), Map.of(), Map.of()));
         assertFalse(script.replace("{{\"{{\"}}", "").contains("{{"), script);
     }
 
     @ParameterizedTest
     @CsvSource({
-        "/p/plain-1_2.3+4@5, false", "/p/a b, true", "'/p/a,b', true", "/p/it's, true", "/p/a:b, true", "/p/ü, true", "/p/[, true",
-        "/p/{, true", "/p/#, true", "/p/~, true", "/p/%, true", "/p/=, true"
+            "/p/plain-1_2.3+4@5, false", "/p/a b, true", "'/p/a,b', true", "/p/it's, true", "/p/a:b, true",
+            "/p/ü, true", "/p/[, true",
+            "/p/{, true", "/p/#, true", "/p/~, true", "/p/%, true", "/p/=, true"
     })
     void whatIsOddIsKnown(String path, boolean odd) {
         assertEquals(odd, new Sandbox.Mount(Path.of(path), true).odd());
