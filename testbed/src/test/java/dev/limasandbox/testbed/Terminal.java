@@ -125,7 +125,7 @@ final class Terminal implements AutoCloseable {
         World.await(
                 Duration.ofSeconds(30),
                 () -> "the program ends:\n" + screen(),
-                () -> tmux("display-message", "-p", "#{pane_dead}").strip().equals("1"));
+                () -> !tmux("display-message", "-p", "#{pane_dead_status}").isBlank());
         String status = tmux("display-message", "-p", "#{pane_dead_status}").strip();
         assertEquals("" + code, status, () -> "exit code; " + screen());
         return this;

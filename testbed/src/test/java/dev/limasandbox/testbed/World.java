@@ -242,11 +242,9 @@ final class World implements AutoCloseable {
     }
 
     void stop(String name) {
-        Cli.Result result = Cli.start(home, environment(), List.of("limactl", "stop", name)).ends(Duration.ofMinutes(1));
-        if (result.exit() != 0) {
-            throw new AssertionError(result + "\n" + limactl("list", "--format", "{{json .}}", name) + "\n"
-                    + read(lima.resolve(name).resolve("ha.stderr.log")));
-        }
+        // Lima calls an instance broken for a moment now and then.
+        await(10, name + " runs", () -> status(name).equals("Running"));
+        limactl("stop", name);
     }
 
     /** Deletes whatever of these there is. */
@@ -316,8 +314,9 @@ final class World implements AutoCloseable {
 
     /** A template on Lima's image list whose one script, of a mode, runs before ours. */
     Path template(String mode, String script) {
-        return write(project("template").resolve("t.yaml"), "base: template:_images/ubuntu-lts\nprovision:\n- mode: " + mode
-                + "\n  script: |\n" + ("#!/bin/sh\n" + script).indent(4));
+        return write(project("template").resolve("t.yaml"),
+                "base: template:_images/ubuntu-lts\nprovision:\n- mode: " + mode
+                        + "\n  script: |\n" + ("#!/bin/sh\n" + script).indent(4));
     }
 
     /** Does a process run, on the host or in a guest, whose program and arguments are these? */
