@@ -91,7 +91,9 @@ final class Cli {
     /** Starts any program with exactly this environment. */
     static Running start(Path directory, Map<String, String> environment, List<String> command) {
         try {
-            ProcessBuilder builder = new ProcessBuilder(command).directory(directory.toFile());
+            List<String> found = new ArrayList<>(command);
+            found.set(0, onPath(command.get(0), environment.get("PATH")));
+            ProcessBuilder builder = new ProcessBuilder(found).directory(directory.toFile());
             builder.environment().clear();
             builder.environment().putAll(environment);
             builder.environment().put("PWD", directory.toString());
@@ -99,6 +101,18 @@ final class Cli {
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
+    }
+
+    /** Java itself would look on the PATH of this process, where another limactl may be. */
+    private static String onPath(String program, String path) {
+        return program.contains("/")
+                ? program
+                : java.util.Arrays.stream(path.split(":"))
+                        .map(directory -> Path.of(directory, program))
+                        .filter(java.nio.file.Files::isExecutable)
+                        .findFirst()
+                        .orElseThrow(() -> new AssertionError("no " + program + " on " + path))
+                        .toString();
     }
 
     /** A program that runs. */

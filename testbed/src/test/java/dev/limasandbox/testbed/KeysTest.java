@@ -33,7 +33,8 @@ class KeysTest {
         project = world.project("keys");
         // Whatever this call starts has the chance to keep a key.
         withKeys().run("keys", "true").exits(0);
-        String agent = "mkdir -p ~/.local/bin; for a in claude codex gemini opencode; do printf '#!/bin/sh\\n%s\\n' '" + PRINT
+        String agent = "mkdir -p ~/.local/bin; for a in claude codex gemini opencode; do printf '#!/bin/sh\\n%s\\n' '"
+                + PRINT
                 + "' > ~/.local/bin/$a; chmod +x ~/.local/bin/$a; done";
         world.at(project).run("keys", "sh", "-c", agent).exits(0);
     }
@@ -99,8 +100,10 @@ class KeysTest {
 
     @Test
     void eachCallHasItsOwnValues() {
-        world.at(project).env("OPENAI_API_KEY", "first").run("keys", "sh", "-c", PRINT).exits(0).out("<><first><><><><>\n");
-        world.at(project).env("OPENAI_API_KEY", "second").run("keys", "sh", "-c", PRINT).exits(0).out("<><second><><><><>\n");
+        world.at(project).env("OPENAI_API_KEY", "first").run("keys", "sh", "-c", PRINT).exits(0)
+                .out("<><first><><><><>\n");
+        world.at(project).env("OPENAI_API_KEY", "second").run("keys", "sh", "-c", PRINT).exits(0)
+                .out("<><second><><><><>\n");
         world.at(project).run("keys", "sh", "-c", PRINT).exits(0).out("<><><><><><>\n").silent();
     }
 
@@ -128,14 +131,16 @@ class KeysTest {
 
     @Test
     void aKeyInTheGuestsProfileCounts() {
-        world.at(project).run("keys", "sh", "-c", "cp ~/.profile ~/.saved; echo export MY_OWN=guests >> ~/.profile").exits(0);
+        world.at(project).run("keys", "sh", "-c", "cp ~/.profile ~/.saved; echo export MY_OWN=guests >> ~/.profile")
+                .exits(0);
         world.at(project).run("keys", "sh", "-c", PRINT).exits(0).out("<><><><><><guests>\n");
         world.at(project).run("keys", "sh", "-c", "mv ~/.saved ~/.profile").exits(0);
     }
 
     @Test
     void besideAKeptLoginItIsSaidWhichIsBilled() {
-        world.at(project).run("keys", "sh", "-c", "mkdir -p ~/.claude ~/.codex; echo {} > ~/.claude/.credentials.json; echo {} > ~/.codex/auth.json")
+        world.at(project).run("keys", "sh", "-c",
+                "mkdir -p ~/.claude ~/.codex; echo {} > ~/.claude/.credentials.json; echo {} > ~/.codex/auth.json")
                 .exits(0);
         withKeys().run("keys", "claude").exits(0).errHas("login", "bill", "ANTHROPIC_API_KEY");
         withKeys().run("keys", "codex").exits(0).errHas("login", "bill", "OPENAI_API_KEY");
@@ -179,7 +184,8 @@ class KeysTest {
     void theyAreInNoFile() throws IOException {
         withKeys().run("--env", "MY_OWN", "keys", "claude").exits(0);
         try (Stream<Path> all = Files.walk(world.root)) {
-            for (Path file : all.filter(f -> Files.isRegularFile(f, LinkOption.NOFOLLOW_LINKS) && Files.isReadable(f)).toList()) {
+            for (Path file : all.filter(f -> Files.isRegularFile(f, LinkOption.NOFOLLOW_LINKS) && Files.isReadable(f))
+                    .toList()) {
                 if (Files.size(file) < 20_000_000) {
                     String text = new String(Files.readAllBytes(file), StandardCharsets.ISO_8859_1);
                     assertFalse(text.contains(SECRET), file::toString);

@@ -32,31 +32,18 @@ final class Terminal implements AutoCloseable {
         environment.put("PWD", directory.toString());
         environment.forEach((name, value) -> line.append(' ').append(quote(name + "=" + value)));
         command.forEach(word -> line.append(' ').append(quote(word)));
-        // The program begins when all it writes is being kept.
-        String go = folder.resolve("go").toString();
-        String script = "until test -e " + quote(go) + "; do sleep 0.05; done; " + line;
-        tmux(
-                "new-session",
-                "-d",
-                "-x",
-                "80",
-                "-y",
-                "24",
-                "-c",
-                directory.toString(),
-                "exec sh -c " + quote(script),
-                ";",
-                "set-option",
-                "-g",
-                "remain-on-exit",
-                "on",
-                ";",
-                "set-option",
-                "-g",
-                "status",
-                "off");
+        // The program begins when all it writes is being kept. tmux loses an exit code now and then, so a shell keeps it.
+        String script = "trap : INT QUIT; until test -e " + file("go") + "; do sleep 0.05; done; sh -c "
+                + quote("echo $$ > " + file("pid") + "; " + line) + "; echo $? > " + file("code.new") + "; mv " + file("code.new")
+                + " " + file("code");
+        tmux("new-session", "-d", "-x", "80", "-y", "24", "-c", directory.toString(), "exec sh -c " + quote(script), ";",
+                "set-option", "-g", "remain-on-exit", "on", ";", "set-option", "-g", "status", "off");
         tmux("pipe-pane", "-O", "cat > " + quote(raw.toString()));
-        World.write(Path.of(go), "");
+        World.write(folder.resolve("go"), "");
+    }
+
+    private String file(String name) {
+        return quote(folder.resolve(name).toString());
     }
 
     private static String quote(String word) {
@@ -122,18 +109,17 @@ final class Terminal implements AutoCloseable {
 
     /** Waits for the program's end. */
     Terminal exits(int code) {
-        World.await(
-                Duration.ofSeconds(30),
-                () -> "the program ends:\n" + screen(),
-                () -> !tmux("display-message", "-p", "#{pane_dead_status}").isBlank());
-        String status = tmux("display-message", "-p", "#{pane_dead_status}").strip();
-        assertEquals("" + code, status, () -> "exit code; " + screen());
+        Path kept = folder.resolve("code");
+        World.await(Duration.ofSeconds(30), () -> "the program ends:\n" + screen(), () -> Files.exists(kept));
+        assertEquals("" + code, World.read(kept).strip(), () -> "exit code; " + screen());
         return this;
     }
 
     /** The process on the terminal. */
     long pid() {
-        return Long.parseLong(tmux("display-message", "-p", "#{pane_pid}").strip());
+        Path kept = folder.resolve("pid");
+        World.await(10, "the program begins", () -> Files.exists(kept) && !World.read(kept).isBlank());
+        return Long.parseLong(World.read(kept).strip());
     }
 
     /** Closes the window, as its button does. */

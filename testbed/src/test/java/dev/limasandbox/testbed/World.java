@@ -242,8 +242,6 @@ final class World implements AutoCloseable {
     }
 
     void stop(String name) {
-        // Lima calls an instance broken for a moment now and then.
-        await(10, name + " runs", () -> status(name).equals("Running"));
         limactl("stop", name);
     }
 
