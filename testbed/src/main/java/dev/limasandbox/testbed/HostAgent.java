@@ -7,6 +7,7 @@ import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
+import java.nio.channels.ClosedChannelException;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryStream;
@@ -88,8 +89,10 @@ final class HostAgent {
                 while (true) {
                     try {
                         channel.accept().close();
-                    } catch (IOException e) {
+                    } catch (ClosedChannelException e) {
                         return;
+                    } catch (IOException e) {
+                        Log.error("accept: " + e); // one caller that went away; the next one is to be answered
                     }
                 }
             });

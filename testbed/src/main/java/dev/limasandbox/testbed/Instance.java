@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.locks.LockSupport;
 
 /** One directory under Lima's home, and what can be read from it. */
 final class Instance {
@@ -115,11 +116,14 @@ final class Instance {
     }
 
     private boolean hostAgentAnswers() {
-        try (SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX)) {
-            return channel.connect(UnixDomainSocketAddress.of(file("ha.sock")));
-        } catch (IOException e) {
-            return false;
+        for (int attempt = 0; attempt < 10; attempt++) { // Lima, too, does not give up at once: it dials for 3 s
+            try (SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX)) {
+                return channel.connect(UnixDomainSocketAddress.of(file("ha.sock")));
+            } catch (IOException e) {
+                LockSupport.parkNanos(100_000_000);
+            }
         }
+        return false;
     }
 
     String status() {
