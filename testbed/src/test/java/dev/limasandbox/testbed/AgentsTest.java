@@ -55,12 +55,14 @@ class AgentsTest {
 
     @ParameterizedTest
     @CsvSource({
-        "claude, @anthropic-ai/claude-code", "codex, @openai/codex", "gemini, @google/gemini-cli", "opencode, opencode-ai",
-        "copilot, @github/copilot"
+            "claude, @anthropic-ai/claude-code", "codex, @openai/codex", "gemini, @google/gemini-cli",
+            "opencode, opencode-ai",
+            "copilot, @github/copilot"
     })
     void aMissingAgentIsInstalledWithProgressAndThenRun(String agent, String npm) {
         world.at(project).run("agents", "sh", "-c", "rm -f ~/.local/bin/" + agent).exits(0);
-        world.at(project).run("agents", agent, "-p", "a b").exits(0).out("<" + npm + "><-p><a b>").errHas("installing " + agent);
+        world.at(project).run("agents", agent, "-p", "a b").exits(0).out("<" + npm + "><-p><a b>")
+                .errHas("installing " + agent);
         world.at(project).run("agents", agent, "--version").exits(0).out("<" + npm + "><--version>").silent();
     }
 
@@ -83,13 +85,15 @@ class AgentsTest {
 
     @Test
     void anAgentThatDoesNotRunWasNotInstalled() {
-        world.at(project).run("--add-agent", "copilot@0.0.2", "agents").exits(125).out("").errHas("copilot", "broken agent");
+        world.at(project).run("--add-agent", "copilot@0.0.2", "agents").exits(125).out("").errHas("copilot",
+                "broken agent");
         world.at(project).run("agents", "sh", "-c", "rm ~/.local/bin/copilot").exits(0);
     }
 
     @Test
     void anUnknownAgentIsAUsageError() {
-        world.at(project).run("--add-agent", "cloude", "agents").exits(2).errHas("cloude", "claude", "codex", "gemini", "opencode");
+        world.at(project).run("--add-agent", "cloude", "agents").exits(2).errHas("cloude", "claude", "codex", "gemini",
+                "opencode");
     }
 
     @Test
@@ -105,9 +109,11 @@ class AgentsTest {
     @Test
     void anAgentAndItsLoginSurviveAStop() {
         world.at(project).run("--add-agent", "claude", "agents").exits(0);
-        world.at(project).run("agents", "sh", "-c", "mkdir -p ~/.claude; echo mine > ~/.claude/.credentials.json").exits(0);
+        world.at(project).run("agents", "sh", "-c", "mkdir -p ~/.claude; echo mine > ~/.claude/.credentials.json")
+                .exits(0);
         world.stop("agents");
-        Cli.Result result = world.at(project).run("agents", "claude", "x").exits(0).out("<@anthropic-ai/claude-code><x>");
+        Cli.Result result = world.at(project).run("agents", "claude", "x").exits(0)
+                .out("<@anthropic-ai/claude-code><x>");
         assertFalse(result.err().contains("installing"), result.err());
         assertEquals("mine\n", world.at(project).run("agents", "sh", "-c", "cat ~/.claude/.credentials.json").out());
     }

@@ -18,7 +18,8 @@ class BaseTest {
     }
 
     private static String backing(World world, String name) {
-        return world.run(world.home, "qemu-img", "info", "-U", "--output=json", world.lima.resolve(name).resolve("disk").toString());
+        return world.run(world.home, "qemu-img", "info", "-U", "--output=json",
+                world.lima.resolve(name).resolve("disk").toString());
     }
 
     @Test
@@ -81,7 +82,9 @@ class BaseTest {
             world.at(first).run("--from", "missing", "nugget", "true").exits(2).errHas("missing");
             assertFalse(world.sandboxes().contains("nugget"));
             world.stop("gold");
-            world.at(first).run("--from", "gold", "nugget", "sh", "-c", "cat ~/tool; ls -A; ls " + gold + " 2>/dev/null || pwd")
+            world.at(first)
+                    .run("--from", "gold", "nugget", "sh", "-c",
+                            "cat ~/tool; ls -A; ls " + gold + " 2>/dev/null || pwd")
                     .exits(0)
                     .out("tool\n" + first + "\n");
             assertEquals(List.of(first + ":w"), world.mounts("nugget"));
@@ -108,10 +111,12 @@ class BaseTest {
         World world = World.fresh();
         Path template = world.template("user", "echo first > ~/made-by\n");
         Path one = world.project("one");
-        world.at(one).run("--template", template.toString(), "one", "sh", "-c", "cat ~/made-by").exits(0).out("first\n");
+        world.at(one).run("--template", template.toString(), "one", "sh", "-c", "cat ~/made-by").exits(0)
+                .out("first\n");
         World.write(template, World.read(template).replace("first", "second"));
         Path two = world.project("two");
-        world.at(two).env("SANDBOX_TEMPLATE", template.toString()).run("two", "sh", "-c", "cat ~/made-by").exits(0).out("second\n");
+        world.at(two).env("SANDBOX_TEMPLATE", template.toString()).run("two", "sh", "-c", "cat ~/made-by").exits(0)
+                .out("second\n");
         assertEquals(2, bases(world).size(), bases(world).toString());
         world.at(one).run("one", "true").exits(0);
         world.close();

@@ -147,8 +147,9 @@ class ConcurrencyTest {
     private boolean belongsHere(ProcessHandle process) {
         Path environ = Path.of("/proc/" + process.pid() + "/environ");
         try {
-            return !java.nio.file.Files.exists(environ) || java.nio.file.Files.readString(environ, java.nio.charset.StandardCharsets.ISO_8859_1)
-                    .contains("LIMA_HOME=" + world.lima + "\0");
+            return !java.nio.file.Files.exists(environ)
+                    || java.nio.file.Files.readString(environ, java.nio.charset.StandardCharsets.ISO_8859_1)
+                            .contains("LIMA_HOME=" + world.lima + "\0");
         } catch (java.io.IOException e) {
             return false;
         }

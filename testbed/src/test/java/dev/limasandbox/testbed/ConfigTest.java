@@ -23,7 +23,8 @@ class ConfigTest {
     }
 
     private static double totalGib() {
-        return ((com.sun.management.OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean()).getTotalMemorySize()
+        return ((com.sun.management.OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean())
+                .getTotalMemorySize()
                 / (double) GIB;
     }
 
@@ -58,14 +59,16 @@ class ConfigTest {
 
     @ParameterizedTest
     @CsvSource({
-        "--cpus, 0", "--cpus, 9999", "--cpus, two", "--memory, lots", "--memory, 0", "--memory, -1", "--memory, 99999",
-        "--disk, 0", "--disk, 1e3", "--timeout, soon", "--timeout, 0s", "--publish, 0", "--publish, 70000",
-        "--publish, a:b", "--publish, 0.0.0.0:1:2", "--template, no-such-file.yaml", "--add-agent, cloude",
-        "--add-agent, claude@;rm"
+            "--cpus, 0", "--cpus, 9999", "--cpus, two", "--memory, lots", "--memory, 0", "--memory, -1",
+            "--memory, 99999",
+            "--disk, 0", "--disk, 1e3", "--timeout, soon", "--timeout, 0s", "--publish, 0", "--publish, 70000",
+            "--publish, a:b", "--publish, 0.0.0.0:1:2", "--template, no-such-file.yaml", "--add-agent, cloude",
+            "--add-agent, claude@;rm"
     })
     void aValueThatMakesNoSenseIsAUsageError(String option, String value) {
         World world = World.shared();
-        world.at(world.project("never")).run(option, value, "never", "true").exits(2).out("").errHas(value.replaceAll(".*@", ""));
+        world.at(world.project("never")).run(option, value, "never", "true").exits(2).out("")
+                .errHas(value.replaceAll(".*@", ""));
         assertFalse(Files.exists(world.lima.resolve("never")));
     }
 
@@ -119,7 +122,8 @@ class ConfigTest {
                 """);
         Path project = world.project("greedy");
         try {
-            world.at(project).run("--no-base", "--template", template.toString(), "greedy", "sh", "-c", "cat ~/provisioned")
+            world.at(project)
+                    .run("--no-base", "--template", template.toString(), "greedy", "sh", "-c", "cat ~/provisioned")
                     .exits(0)
                     .out("yes\n");
             assertEquals(List.of(project + ":w"), world.mounts("greedy"));
@@ -139,7 +143,8 @@ class ConfigTest {
         World world = World.shared();
         Path project = world.project("dockery");
         try {
-            world.at(project).run("--no-base", "--template", "template:docker", "dockery", "pwd").exits(0).out(project + "\n");
+            world.at(project).run("--no-base", "--template", "template:docker", "dockery", "pwd").exits(0)
+                    .out(project + "\n");
             assertEquals(List.of(project + ":w"), world.mounts("dockery"));
         } finally {
             world.delete("dockery");
@@ -199,10 +204,10 @@ class ConfigTest {
 
     @ParameterizedTest
     @ValueSource(strings = {
-        "override|mounts: [{location: \"EXTRA\", writable: true}]|EXTRA",
-        "default|mounts: [{location: \"EXTRA\"}]|EXTRA",
-        "override|portForwards: [{guestPort: 8081, hostPort: 8081}]|8081",
-        "override|ssh: {forwardAgent: true}|forwardAgent",
+            "override|mounts: [{location: \"EXTRA\", writable: true}]|EXTRA",
+            "default|mounts: [{location: \"EXTRA\"}]|EXTRA",
+            "override|portForwards: [{guestPort: 8081, hostPort: 8081}]|8081",
+            "override|ssh: {forwardAgent: true}|forwardAgent",
     })
     void whatLimasConfigAddsIsNamedAndRefused(String line) {
         String[] parts = line.split("\\|");
@@ -212,9 +217,11 @@ class ConfigTest {
         world.at(project).run("--no-base", "before", "true").exits(0);
         world.stop("before");
 
-        Path config = World.write(world.lima.resolve("_config").resolve(parts[0] + ".yaml"), parts[1].replace("EXTRA", extra.toString()) + "\n");
+        Path config = World.write(world.lima.resolve("_config").resolve(parts[0] + ".yaml"),
+                parts[1].replace("EXTRA", extra.toString()) + "\n");
         String named = parts[2].replace("EXTRA", extra.toString());
-        world.at(project).run("--yes", "--no-base", "after", "touch", "entered").exits(125).out("").errHas(named, "_config");
+        world.at(project).run("--yes", "--no-base", "after", "touch", "entered").exits(125).out("").errHas(named,
+                "_config");
         assertFalse(world.instances().contains("after"), "nothing half-made stays");
         world.at(project).run("--yes", "with-base", "touch", "entered").exits(125).errHas(named, "_config");
         world.at(project).run("before", "touch", "entered").exits(125).out("").errHas(named, "_config");
@@ -233,8 +240,10 @@ class ConfigTest {
         World world = World.shared();
         Path theirs = World.write(world.project("theirs").resolve("file"), "theirs").getParent();
         try {
-            world.limactl("create", "--tty=false", "--name", "alien", "--mount-only", theirs + ":w", "template:default");
-            world.at(theirs).run("alien", "cat", "file").exits(125).out("").errHas("alien", theirs.toString(), "--foreign");
+            world.limactl("create", "--tty=false", "--name", "alien", "--mount-only", theirs + ":w",
+                    "template:default");
+            world.at(theirs).run("alien", "cat", "file").exits(125).out("").errHas("alien", theirs.toString(),
+                    "--foreign");
             assertEquals("Stopped", world.status("alien"));
             world.at(theirs).run("--foreign", "alien", "cat", "file").exits(0).out("theirs");
             // In NAME's place a directory never means a foreign one.

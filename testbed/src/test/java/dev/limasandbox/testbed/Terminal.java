@@ -34,9 +34,11 @@ final class Terminal implements AutoCloseable {
         command.forEach(word -> line.append(' ').append(quote(word)));
         // The program begins when all it writes is being kept. tmux loses an exit code now and then, so a shell keeps it.
         String script = "trap : INT QUIT; until test -e " + file("go") + "; do sleep 0.05; done; sh -c "
-                + quote("echo $$ > " + file("pid") + "; " + line) + "; echo $? > " + file("code.new") + "; mv " + file("code.new")
+                + quote("echo $$ > " + file("pid") + "; " + line) + "; echo $? > " + file("code.new") + "; mv "
+                + file("code.new")
                 + " " + file("code");
-        tmux("new-session", "-d", "-x", "80", "-y", "24", "-c", directory.toString(), "exec sh -c " + quote(script), ";",
+        tmux("new-session", "-d", "-x", "80", "-y", "24", "-c", directory.toString(), "exec sh -c " + quote(script),
+                ";",
                 "set-option", "-g", "remain-on-exit", "on", ";", "set-option", "-g", "status", "off");
         tmux("pipe-pane", "-O", "cat > " + quote(raw.toString()));
         World.write(folder.resolve("go"), "");
