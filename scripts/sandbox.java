@@ -1369,7 +1369,7 @@ class Sandbox implements Callable<Integer> {
         /** The end of the guest's own log of its set-up, indented; empty where there is none. */
         static String log(Lima lima, String name) {
             String remote = "tail -n 12 /var/log/sandbox.log 2>/dev/null | cut -c 1-200";
-            return lima.ssh(name, Duration.ofSeconds(30), null, remote).out().stripTrailing().indent(2).stripTrailing();
+            return lima.ssh(name, Duration.ofMinutes(2), null, remote).out().stripTrailing().indent(2).stripTrailing();
         }
     }
 
@@ -1536,7 +1536,7 @@ class Sandbox implements Callable<Integer> {
             Map<String, String> identity = new LinkedHashMap<>();
             for (String key : List.of("user.name", "user.email")) {
                 try {
-                    Lima.Result r = lima.run(Duration.ofSeconds(10), null,
+                    Lima.Result r = lima.run(Duration.ofSeconds(30), null,
                             List.of("git", "config", "--global", "--get", key));
                     if (r.code() == 0 && !r.out().isBlank()) {
                         identity.put(key, r.out().strip());
@@ -2172,7 +2172,7 @@ class Sandbox implements Callable<Integer> {
         /** Makes the base's qcow2 disk a read-only image with an empty overlay on it; other disks stay as they are. */
         private void freeze(Instance base) {
             Path disk = base.dir.resolve("disk");
-            if (!base.vmType.equals("qemu") || !lima.run(Duration.ofSeconds(30), null,
+            if (!base.vmType.equals("qemu") || !lima.run(Duration.ofMinutes(1), null,
                     List.of("qemu-img", "info", "--output=json", disk.toString())).out()
                     .contains("\"format\": \"qcow2\"")) {
                 return;
@@ -2419,7 +2419,7 @@ class Sandbox implements Callable<Integer> {
          * @return whether a login is kept in the sandbox
          */
         boolean makeSure(Instance is, Lima lima, Talk talk, Host host) {
-            String found = lima.ssh(is.name, Duration.ofMinutes(1), null, Session.login(is, List.of("sh", "-c",
+            String found = lima.ssh(is.name, Duration.ofMinutes(5), null, Session.login(is, List.of("sh", "-c",
                     "command -v " + command + " >/dev/null && echo have; test -e \"$HOME/" + login
                             + "\" && echo login; true")))
                     .out();
@@ -2620,7 +2620,7 @@ class Sandbox implements Callable<Integer> {
 
         private boolean saidSo(Instance is, String id) {
             return lima
-                    .ssh(is.name, Duration.ofSeconds(20), null,
+                    .ssh(is.name, Duration.ofMinutes(1), null,
                             "rm /run/sandbox/exit-" + id + " 2>/dev/null || rm /run/user/$(id -u)/exit-" + id)
                     .code() == 0;
         }
@@ -2635,14 +2635,14 @@ class Sandbox implements Callable<Integer> {
                 return "xterm-256color";
             }
             boolean usual = EVERYWHERE.matcher(term).matches() && !term.matches("xterm-(ghostty|kitty).*");
-            if (usual || lima.ssh(is.name, Duration.ofSeconds(20), null, "infocmp " + term + " >/dev/null 2>&1")
+            if (usual || lima.ssh(is.name, Duration.ofMinutes(1), null, "infocmp " + term + " >/dev/null 2>&1")
                     .code() == 0) {
                 return term;
             }
             try {
                 Lima.Result entry = lima.run(Duration.ofSeconds(10), null, List.of("infocmp", "-x", term));
                 if (entry.code() == 0 && lima
-                        .ssh(is.name, Duration.ofSeconds(30), entry.out(), "sudo tic -x - 2>/dev/null").code() == 0) {
+                        .ssh(is.name, Duration.ofMinutes(1), entry.out(), "sudo tic -x - 2>/dev/null").code() == 0) {
                     talk.say("installed the terminal's description " + term + " in " + is.name);
                     return term;
                 }
@@ -2922,15 +2922,19 @@ class Sandbox implements Callable<Integer> {
 
         /** What the guest says of its set-up while it boots: "failed …", a phase, or nothing yet. */
         private String glance(String name) {
-            return lima.run(Duration.ofSeconds(30), null,
-                    direct(name, "sed 's/^/failed /' /run/sandbox/failed 2>/dev/null;"
-                            + " cat /run/sandbox/phase 2>/dev/null"))
+            return direct(name,
+                    "sed 's/^/failed /' /run/sandbox/failed 2>/dev/null; cat /run/sandbox/phase 2>/dev/null")
                     .out().lines().findFirst().orElse("");
         }
 
-        /** An ssh call beside our connection, which is not there yet. */
-        private List<String> direct(String name, String remote) {
-            return lima.sshCommand(name, List.of("-S", "none", "-o", "ConnectTimeout=5"), remote);
+        /** An ssh call beside our connection, which is not there yet; a guest too busy to answer has not answered. */
+        private Lima.Result direct(String name, String remote) {
+            try {
+                return lima.run(Duration.ofSeconds(30), null,
+                        lima.sshCommand(name, List.of("-S", "none", "-o", "ConnectTimeout=10"), remote));
+            } catch (Lima.Failure tooSlow) {
+                return new Lima.Result(255, "", tooSlow.getMessage());
+            }
         }
 
         private String hostagent(String name) {
@@ -2945,7 +2949,7 @@ class Sandbox implements Callable<Integer> {
         /** Is our connection of this boot open? Then readiness and mounts were proven in this boot. */
         boolean connected(String name) {
             return Files.exists(lima.socket(name))
-                    && lima.run(Duration.ofSeconds(10), null, lima.sshCommand(name, List.of("-O", "check")))
+                    && lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "check")))
                             .code() == 0;
         }
 
@@ -2955,8 +2959,7 @@ class Sandbox implements Callable<Integer> {
          */
         void connect(String name, Duration limit) {
             Instant end = Instant.now().plus(limit);
-            while (lima.run(Duration.ofSeconds(30), null,
-                    direct(name, "test -e /run/lima-boot-done -o -e /run/sandbox/failed")).code() != 0) {
+            while (direct(name, "test -e /run/lima-boot-done -o -e /run/sandbox/failed").code() != 0) {
                 if (Instant.now().isAfter(end)) {
                     throw new Lima.Failure(name + " runs, but its boot did not end within " + limit.toSeconds() + " s"
                             + hostagent(name));
@@ -2976,14 +2979,13 @@ class Sandbox implements Callable<Integer> {
                 lima.run(Duration.ofMinutes(2), null, master);
             }
             if (!connected(name)) {
-                throw new Lima.Failure("no connection to " + name + ": "
-                        + Lima.reason(lima.run(Duration.ofMinutes(1), null, direct(name, "true")).err()));
+                throw new Lima.Failure("no connection to " + name + ": " + Lima.reason(direct(name, "true").err()));
             }
         }
 
         void disconnect(String name) {
             if (connected(name)) {
-                lima.run(Duration.ofSeconds(10), null, lima.sshCommand(name, List.of("-O", "exit")));
+                lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
             }
             Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
         }
