@@ -240,7 +240,8 @@ class RealLimaIT {
             System.out.println("A bare guest was set up with this very template before: " + World.read(seen).strip());
             return;
         }
-        sandbox(Duration.ofMinutes(60), Map.of("SANDBOX_TEMPLATE", template.toString()), "--timeout", "55m", "--no-base",
+        sandbox(Duration.ofMinutes(60), Map.of("SANDBOX_TEMPLATE", template.toString()), "--timeout", "55m",
+                "--no-base",
                 "--mount-none", "bare", "sh", "-c",
                 "psql --version; yq --version; node --version; fd --version; docker info >/dev/null && echo docker")
                 .exits(0)
