@@ -1740,6 +1740,9 @@ class Sandbox implements Callable<Integer> {
                     systemctl mask docker.service docker.socket containerd.service
                     systemctl stop docker.service docker.socket containerd.service 2>/dev/null || true
 
+                    # What an interrupted run left.
+                    rm -rf /var/tmp/sandbox-*
+
                     phase "installing packages"
                     packages="build-essential ca-certificates curl dbus-user-session fd-find git htop iptables jq less ncurses-term perl procps ripgrep rsync slirp4netns tmux uidmap unzip wget xz-utils"
                     need $packages
@@ -1794,13 +1797,19 @@ class Sandbox implements Callable<Integer> {
                     # The packages called yq in Debian and Ubuntu are another program. Its author's is built from source by Go,
                     # which checks the source and everything it needs against Go's public checksum database.
                     if ! yq --version 2>/dev/null | grep -q mikefarah; then
-                      had_go=$(command -v go || true)
-                      [ -n "$had_go" ] || need golang-go
+                      # A note on the disk, so that a run after an interrupted one still removes what that one brought.
+                      if ! command -v go >/dev/null; then
+                        touch /var/lib/sandbox/go-for-yq
+                        need golang-go
+                      fi
                       work=$(mktemp -d /var/tmp/sandbox-yq.XXXXXX)
                       GOTOOLCHAIN=auto GOFLAGS=-modcacherw CGO_ENABLED=0 GOPATH=$work/go GOCACHE=$work/cache GOTMPDIR=$work GOBIN=$work HOME=$work go install -trimpath github.com/mikefarah/yq/v4@v4.54.2
                       install -m 0755 "$work/yq" /usr/local/bin/yq
                       rm -rf "$work"
-                      [ -n "$had_go" ] || apt purge --autoremove golang-go
+                    fi
+                    if [ -e /var/lib/sandbox/go-for-yq ]; then
+                      apt purge --autoremove golang-go
+                      rm /var/lib/sandbox/go-for-yq
                     fi
                     apt-get clean
                     mark_complete
@@ -1913,7 +1922,14 @@ class Sandbox implements Callable<Integer> {
                   description: the sandbox is set up
                   script: |
                     #!/bin/sh
-                    grep -qx "agent-sandbox 1" /run/sandbox/ready
+                    # Lima asks 200 times and then gives up, after ten minutes if each try answers at once. Waiting here gives a
+                    # slow machine or a slow network almost two hours for its first boot.
+                    for second in $(seq 30); do
+                      if grep -qsx "agent-sandbox 1" /run/sandbox/ready; then exit 0; fi
+                      if [ -e /run/sandbox/failed ]; then exit 1; fi
+                      sleep 1
+                    done
+                    exit 1
                   hint: |
                     The scripts that set up the sandbox did not finish. In the guest, /run/sandbox/failed names the one that
                     failed, /run/sandbox/phase the last thing done, and /var/log/sandbox.log has their output.
