@@ -17,6 +17,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.PrintWriter;
+import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.Files;
@@ -2866,13 +2867,16 @@ class Sandbox implements Callable<Integer> {
         Lock lock(String name) {
             return Lima.io(() -> {
                 Path file = lima.state("locks").resolve(name + ".lock");
-                FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+                FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.READ,
+                        StandardOpenOption.WRITE);
                 while (!locked(channel)) {
                     progress.accept("waiting for another call that works on " + name);
                     Thread.sleep(200);
                 }
                 Lock lock = new Lock(channel);
-                String[] left = Files.readString(file).split(" ", -1);
+                ByteBuffer noted = ByteBuffer.allocate(500); // read by this channel: closing another one frees the lock
+                channel.read(noted, 0);
+                String[] left = new String(noted.array(), 0, noted.position(), UTF_8).split(" ", -1);
                 if (left.length == 4) { // killed while its limactl ran on
                     Optional<ProcessHandle> maker = ProcessHandle.of(Long.parseLong(left[2]))
                             .filter(p -> born(p) == Long.parseLong(left[3]));
