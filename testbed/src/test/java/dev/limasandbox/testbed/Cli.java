@@ -29,7 +29,7 @@ final class Cli {
     private final Path directory;
     private final Map<String, String> environment;
     private byte[] input = {};
-    private Duration limit = Duration.ofSeconds(60);
+    private Duration limit = Duration.ofSeconds(120);
 
     Cli(World world, Path directory, Map<String, String> environment) {
         this.world = world;
@@ -160,7 +160,7 @@ final class Cli {
         }
 
         private Running await(String what, java.util.function.BooleanSupplier holds) {
-            World.await(Duration.ofSeconds(30), () -> what + "; " + this, () -> {
+            World.await(Duration.ofSeconds(90), () -> what + "; " + this, () -> {
                 if (!process.isAlive() && !holds.getAsBoolean()) {
                     // It may have written this at its end.
                     ends(Duration.ofSeconds(5));

@@ -103,7 +103,7 @@ final class Terminal implements AutoCloseable {
 
     Terminal await(String text) {
         World.await(
-                Duration.ofSeconds(30),
+                Duration.ofSeconds(60),
                 () -> "the screen shows " + text + ":\n" + screen(),
                 () -> screen().contains(text));
         return this;
@@ -112,7 +112,7 @@ final class Terminal implements AutoCloseable {
     /** Waits for the program's end. */
     Terminal exits(int code) {
         Path kept = folder.resolve("code");
-        World.await(Duration.ofSeconds(30), () -> "the program ends:\n" + screen(), () -> Files.exists(kept));
+        World.await(Duration.ofSeconds(60), () -> "the program ends:\n" + screen(), () -> Files.exists(kept));
         assertEquals("" + code, World.read(kept).strip(), () -> "exit code; " + screen());
         return this;
     }
