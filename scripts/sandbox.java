@@ -1115,13 +1115,14 @@ class Sandbox implements Callable<Integer> {
                 throw new Lima.Failure(2, "--cpus " + n + ": this computer has " + there);
             }
             double total = host.memoryBytes() / (double) (1L << 30);
-            double m = size("--memory", memory != null ? memory : host.env.getOrDefault("SANDBOX_MEMORY", "4"));
+            double m = memory != null ? size("--memory", memory)
+                    : size("SANDBOX_MEMORY", host.env.getOrDefault("SANDBOX_MEMORY", "4"));
             if (total > 0 && m > total) {
                 throw new Lima.Failure(2,
                         String.format(Locale.ROOT, "--memory %s: this computer has %.1f GiB", plain(m), total));
             }
-            return new Resources(n, m,
-                    size("--disk", disk != null ? disk : host.env.getOrDefault("SANDBOX_DISK", "50")));
+            return new Resources(n, m, disk != null ? size("--disk", disk)
+                    : size("SANDBOX_DISK", host.env.getOrDefault("SANDBOX_DISK", "50")));
         }
 
         /** Reads a size in GiB, with or without the unit; null stays 0. */
@@ -2312,10 +2313,6 @@ class Sandbox implements Callable<Integer> {
             Instance is = instances().stream().filter(i -> i.name.equals(wish.name)).findFirst()
                     .orElseThrow(() -> new Lima.Failure(
                             "limactl " + what + " said that it made " + wish.name + ", but it did not"));
-            Path sock = is.dir.resolve("sock");
-            if (Files.isDirectory(sock, LinkOption.NOFOLLOW_LINKS)) { // limactl clone leaves it with mode 0000: no Docker
-                Lima.io(() -> Files.setPosixFilePermissions(sock, PosixFilePermissions.fromString("rwx------")));
-            }
             List<Mount> wanted = wish.mounts.stream().sorted(Comparator.comparing(m -> m.path)).toList();
             List<String> extras = Audit.extras(is.config, Store.yaml(is.dir.resolve("lima.yaml")), is.dir);
             if (!is.mounts().stream().sorted(Comparator.comparing(m -> m.path)).toList().equals(wanted)
@@ -2905,6 +2902,10 @@ class Sandbox implements Callable<Integer> {
         /** Starts a stopped instance; shows the guest's own phases and ends at once when its set-up has failed. */
         void start(String name, Duration limit) {
             disconnect(name); // a socket of an earlier boot
+            Path sock = lima.home.resolve(name).resolve("sock");
+            if (Files.isDirectory(sock, LinkOption.NOFOLLOW_LINKS)) { // clone and rename leave it with mode 0000: no Docker
+                Lima.io(() -> Files.setPosixFilePermissions(sock, PosixFilePermissions.fromString("rwx------")));
+            }
             progress.accept("booting " + name);
             String[] seen = {""};
             Lima.Result r = limactl(List.of("start", "--tty=false", "--timeout", limit.toSeconds() + "s", name),

@@ -154,7 +154,8 @@ class ConfigTest {
     @Test
     void aTemplatesNameAloneIsExplained() {
         World world = World.shared();
-        world.at(world.project("named")).run("--template", "docker", "never", "true").exits(2).errHas("template:docker");
+        world.at(world.project("named")).run("--template", "docker", "never", "true").exits(2)
+                .errHas("template:docker");
     }
 
     @Test
