@@ -46,6 +46,7 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
@@ -497,10 +498,7 @@ class Sandbox implements Callable<Integer> {
                 checkExisting(is, choice);
             }
             for (int i = 0; i < 5 && is.is("Broken"); i++) { // for a second or two so while it is being stopped
-                Lima.io(() -> {
-                    Thread.sleep(1000);
-                    return null;
-                });
+                LockSupport.parkNanos(1_000_000_000L);
                 is = instance(choice.name).orElseThrow();
             }
             if (is.is("Broken")) {
@@ -2987,10 +2985,7 @@ class Sandbox implements Callable<Integer> {
                 }
                 String seen = glance(name);
                 progress.accept(seen.isEmpty() ? "waiting for " + name + " to finish booting" : seen);
-                Lima.io(() -> {
-                    Thread.sleep(2000);
-                    return null;
-                });
+                LockSupport.parkNanos(2_000_000_000L);
             }
             if (!connected(name)) {
                 disconnect(name);
