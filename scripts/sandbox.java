@@ -159,6 +159,10 @@ class Sandbox implements Callable<Integer> {
     @Option(names = "--vm-type", paramLabel = "TYPE", description = "vz or qemu (default: Lima's choice).")
     String vmType;
 
+    @Option(names = "--ca", paramLabel = "FILE",
+            description = "Trust the certificates in FILE too (PEM; a company's proxy).")
+    String ca;
+
     @Option(names = "--timeout", paramLabel = "TIME", description = "How long a boot may take: 600s, 30m, 1h.")
     String timeout;
 
@@ -276,7 +280,7 @@ class Sandbox implements Callable<Integer> {
         try (Talk closing = talk) {
             Base base = new Base(lima, life, talk, host);
             if (rebuildBase && words.isEmpty() && nameOption == null) {
-                base.rebuild(templateWanted(), vmType, timeoutWanted(), addAgents);
+                base.rebuild(origin(), timeoutWanted(), addAgents);
                 return 0;
             }
             List<Instance> all = lima.list().stream().map(Instance::of).toList();
@@ -313,14 +317,18 @@ class Sandbox implements Callable<Integer> {
             throw new Lima.Failure(2, "--no-base goes with neither --rebuild-base nor --from");
         }
         addAgents.forEach(Agent::wanted);
+        origin();
         publishOptions.forEach(Template::publish);
         Resources.size("--memory", memory);
         Resources.size("--disk", disk);
         timeoutWanted();
     }
 
-    private String templateWanted() {
-        return template != null ? template : host.env.get("SANDBOX_TEMPLATE");
+    /** What a new sandbox is made of: asked for, else from the environment. */
+    private Origin origin() {
+        String file = ca != null ? ca : host.env.get("SANDBOX_CA");
+        return new Origin(template != null ? template : host.env.get("SANDBOX_TEMPLATE"), vmType,
+                file == null || file.isEmpty() ? List.of() : Template.certificates(Places.typed(file, host)));
     }
 
     /** How long a boot may take: asked for, else 10 minutes, 30 without hardware virtualisation. */
@@ -513,7 +521,12 @@ class Sandbox implements Callable<Integer> {
             if (!is.is("Running")) {
                 Audit.before(is, lima);
                 checkMemory(is);
-                life.start(choice.name, timeoutWanted());
+                try {
+                    life.start(choice.name, timeoutWanted());
+                } catch (Lima.Failure failure) { // limactl does not say which probe it waited for
+                    List<String> unheld = Proof.unheld(lima, is);
+                    throw unheld.isEmpty() ? failure : notReady(is, unheld);
+                }
                 talk.done();
             }
             proveReady(is, mounts);
@@ -524,7 +537,7 @@ class Sandbox implements Callable<Integer> {
     private void make(Choice choice, Base base, Life.Lock lock) {
         Wish wish = wish(choice);
         if (rebuildBase) {
-            base.rebuild(wish.template, vmType, timeoutWanted(), addAgents);
+            base.rebuild(wish.origin, timeoutWanted(), addAgents);
         }
         if (from != null) {
             Instance source = instance(from).orElseThrow(() -> new Lima.Failure(2, "no sandbox " + from + " to clone"));
@@ -541,7 +554,7 @@ class Sandbox implements Callable<Integer> {
         } else if (noBase) {
             base.create(wish, lock);
         } else {
-            String name = base.ensure(wish.template, vmType, timeoutWanted());
+            String name = base.ensure(wish.origin, timeoutWanted());
             base.cloneOf(instance(name).orElseThrow(), wish, lock);
         }
     }
@@ -579,7 +592,7 @@ class Sandbox implements Callable<Integer> {
         if (choice.mount != null) {
             askAboutDirectory(Places.real(choice.mount), choice.name);
         }
-        return new Wish(choice.name, List.copyOf(mounts), links, templateWanted(), vmType,
+        return new Wish(choice.name, List.copyOf(mounts), links, origin(),
                 Resources.of(cpus, memory, disk, host), publishOptions, Places.gitIdentity(lima));
     }
 
@@ -644,8 +657,14 @@ class Sandbox implements Callable<Integer> {
         if (vmType != null && !vmType.equals(is.vmType) || from != null || noBase) {
             throw new Lima.Failure(is.name + " exists: --vm-type, --from and --no-base are for a new one");
         }
-        if (template != null && !Template.id(lima, template, host).equals(is.mark.get("template"))) {
+        if (template != null && !is.isMadeFrom(new Origin(template, null, is.certificates()), lima, host)) {
             throw new Lima.Failure(is.name + " exists and was made from another template than " + template);
+        }
+        if (ca != null && !is.certificates().containsAll(origin().certificates)) {
+            throw new Lima.Failure(is.name + " exists and was made without the certificates in " + ca + ". To add them:"
+                    + "\n  " + host.command + " " + is.name
+                    + " sudo sh -c 'cat > /usr/local/share/ca-certificates/added.crt"
+                    + " && update-ca-certificates' < " + ca);
         }
         Path dir = Places.real(choice.dir);
         boolean covered = is.mounts().stream().anyMatch(m -> m.covers(dir));
@@ -700,17 +719,28 @@ class Sandbox implements Callable<Integer> {
                 problems.add(samples.get(line.substring(7)) + " shows other files in it than here");
             }
         }
-        if (is.readyMarker() && problems.isEmpty() && report.lines().noneMatch(l -> l.startsWith("ready "))) {
+        Matcher ready = Pattern.compile("(?m)^ready agent-sandbox ([0-9]{1,9})$").matcher(report);
+        boolean marked = ready.find();
+        if (is.readyMarker() && problems.isEmpty() && !marked) {
             problems.add("its set-up did not finish");
         }
+        problems.addAll(problems.isEmpty() ? Proof.unheld(lima, is) : List.of());
         if (!problems.isEmpty()) {
-            String log = Store.log(lima, is.name);
-            life.disconnect(is.name);
-            throw new Lima.Failure(is.name + " is not ready: " + String.join("; ", problems)
-                    + (log.isEmpty() ? "" : "\n" + log)
-                    + "\nTo look around in it: limactl shell " + is.name
-                    + "\nTo delete it:         limactl delete -f " + is.name);
+            throw notReady(is, List.copyOf(problems));
         }
+        if (marked && Integer.parseInt(ready.group(1)) < Template.version()) {
+            talk.say(is.name + " was made by an older version of sandbox. It lacks " + Template.SINCE_VERSION_1);
+        }
+    }
+
+    /** What keeps an instance that runs from being used, with the end of its log and the two ways out. */
+    private Lima.Failure notReady(Instance is, List<String> problems) {
+        String log = Store.log(lima, is.name);
+        life.disconnect(is.name);
+        return new Lima.Failure(is.name + " is not ready: " + String.join("; ", problems)
+                + (log.isEmpty() ? "" : "\n" + log)
+                + "\nTo look around in it: limactl shell " + is.name
+                + "\nTo delete it:         limactl delete -f " + is.name);
     }
 
     // --------------------------------------------------------------------------------------------------- the session
@@ -1148,13 +1178,21 @@ class Sandbox implements Callable<Integer> {
         }
     }
 
+    /**
+     * What a base is built of.
+     *
+     * @param template as typed; null for ours
+     * @param vmType null for Lima's choice
+     * @param certificates that the guest trusts besides its own, in PEM
+     */
+    record Origin(String template, String vmType, List<String> certificates) {}
+
     /** What is wanted of an instance that is to be made. */
     record Wish(
             String name,
             List<Mount> mounts,
             Map<String, String> links,
-            String template,
-            String vmType,
+            Origin origin,
             Resources resources,
             List<String> publish,
             Map<String, String> git) {}
@@ -1196,6 +1234,17 @@ class Sandbox implements Callable<Integer> {
 
         boolean is(String wanted) {
             return status.equals(wanted);
+        }
+
+        boolean isMadeFrom(Origin origin, Lima lima, Host host) {
+            return Template.id(lima, origin, host).equals(mark.get("template"));
+        }
+
+        /** The certificates that it trusts besides its own. */
+        List<String> certificates() {
+            List<String> certificates = new ArrayList<>();
+            config.path("caCerts").path("certs").forEach(c -> certificates.add(c.asText()));
+            return certificates;
         }
 
         boolean isSandbox() {
@@ -1320,17 +1369,36 @@ class Sandbox implements Callable<Integer> {
 
         /** Lets the guest tell of itself: lines {@code ready …}, {@code failed …}, {@code unmounted DIR}, {@code unseen FILE}. */
         static String of(Lima lima, String name, List<String> mounts, List<String> files) {
-            StringBuilder script = new StringBuilder("""
-                    for f in ready failed; do sed "s/^/$f /" /run/sandbox/$f 2>/dev/null; done
-                    [ -e /run/sandbox/failed ] || sudo -n cat /var/log/cloud-init-output.log 2>/dev/null |
-                      awk '/running .init-local/ { f = "" } sub(/.*WARNING: Failed to execute /, "") { f = $0 }
-                        END { if (f) print "failed", f }'
-                    """);
+            StringBuilder script = new StringBuilder(Life.FAILED).append(
+                    "sed 's/^/ready /' /run/sandbox/ready 2>/dev/null\n");
             mounts.stream().map(Lima::quote).forEach(m -> script.append("mountpoint -q ").append(m)
                     .append(" || printf 'unmounted %s\\n' ").append(m).append('\n'));
             files.stream().map(Lima::quote).forEach(f -> script.append("test -e ").append(f).append(" -o -L ").append(f)
                     .append(" || printf 'unseen %s\\n' ").append(f).append('\n'));
             return lima.ssh(name, Duration.ofMinutes(2), script.toString(), "sh -s").out();
+        }
+
+        /** Sentences on the template's own probes that do not hold; limactl gives up on one without naming it. */
+        static List<String> unheld(Lima lima, Instance is) {
+            List<String> unheld = new ArrayList<>();
+            for (JsonNode probe : is.config.path("probes")) {
+                String script = probe.path("script").asText();
+                if (script.isEmpty() || script.contains("/run/sandbox/ready")) {
+                    continue; // ours, whose marker is looked for anyway
+                }
+                String interpreter = script.startsWith("#!") ? script.lines().findFirst().orElseThrow().substring(2)
+                        : "sh";
+                Lima.Result r = lima.ssh(is.name, Duration.ofMinutes(2), script, "exec sh -c " + Lima.quote("""
+                        while read -r line; do [ -z "$line" ] || export "$line"; done <<END
+                        $(sudo -n cat /mnt/lima-cidata/param.env)
+                        END
+                        exec\s""" + interpreter));
+                if (r.code() != 0 && r.code() != 255) { // 255: ssh itself
+                    unheld.add("its probe '" + probe.path("description").asText("user probe") + "' does not hold"
+                            + probe.path("hint").asText().strip().transform(h -> h.isEmpty() ? "" : ": " + h));
+                }
+            }
+            return unheld;
         }
     }
 
@@ -1601,6 +1669,20 @@ class Sandbox implements Callable<Integer> {
                   hosts:
                     host.docker.internal: host.lima.internal
 
+                # Proxies: Lima hands on the host's http_proxy, https_proxy and no_proxy of the moment it starts the machine (in
+                # /etc/environment; a proxy on the host's own 127.0.0.1 under the guest's name for it). The host's certificates:
+                # `caCerts`, which sandbox --ca sets. Node.js has certificates of its own and is told of the system's.
+                propagateProxyEnv: true
+                env:
+                  NODE_EXTRA_CA_CERTS: /etc/ssl/certs/ca-certificates.crt
+
+                # How a machine is started again that is told nothing new:
+                #   tested   in about half the time, without cloud-init, on the systems and Lima versions that this was tested with
+                #   always   the same, on other systems and versions too
+                #   never    by cloud-init: limactl edit NAME --set '.param.fastBoot="never"'
+                param:
+                  fastBoot: tested
+
                 portForwards:
                 # Docker of this sandbox, for the host's docker command.
                 - guestSocket: "/run/user/{{.UID}}/docker.sock"
@@ -1619,21 +1701,24 @@ class Sandbox implements Callable<Integer> {
                 #   /run/sandbox/phase    what is being done now
                 #   /run/sandbox/failed   the script that failed and its exit code; the scripts after it then do nothing
                 #   /run/sandbox/ready    "agent-sandbox VERSION", written last; what the probe below looks for
+                #   /run/sandbox/fast     there on a boot without cloud-init
                 #   /var/lib/sandbox/     a file with the version for each step that is complete, so that a later boot skips it
                 #   /var/log/sandbox.log  all output
                 # /run is empty after a reboot, /var/lib/sandbox stays: an interrupted first boot goes on at the next one.
                 provision:
 
-                # Part of cloud-init's bootcmd, so before sshd: the first connection already finds its settings. All bootcmd
-                # entries share one shell, hence the subshell.
+                # Part of cloud-init's bootcmd, so before sshd: the first connection already finds its settings. A file of its own,
+                # because a boot without cloud-init runs it too.
                 - mode: boot
                   script: |
                     #!/bin/sh
-                    (
+                    umask 022
+                    mkdir -p /var/lib/sandbox
+                    cat >/var/lib/sandbox/boot.sh <<'BOOT'
                     set -eu
                     umask 022
                     rm -rf /run/sandbox
-                    mkdir -p /run/sandbox /var/lib/sandbox
+                    mkdir -p /run/sandbox
                     touch /var/log/sandbox.log
                     chown {{.UID}} /run/sandbox /var/lib/sandbox /var/log/sandbox.log
                     exec >>/var/log/sandbox.log 2>&1
@@ -1645,13 +1730,19 @@ class Sandbox implements Callable<Integer> {
 
                     # What the other scripts begin with: `step=NAME; . /run/sandbox/lib.sh`.
                     cat >/run/sandbox/lib.sh <<'END'
-                    version=1
+                    version=2
                     exec 3>&1 >>/var/log/sandbox.log 2>&1
                     if [ -e /run/sandbox/failed ]; then
                       echo "-- $step: left out, because of $(cat /run/sandbox/failed)"
                       exit 0
                     fi
-                    trap 'code=$?; [ "$code" -eq 0 ] || echo "$step: exit code $code" >/run/sandbox/failed' EXIT
+                    trap 'code=$?; [ "$code" -eq 0 ] || failed' EXIT
+                    # A full disk has no room for the log that would tell of it.
+                    failed() {
+                      free=$(df -k --output=avail / | tail -n 1)
+                      [ "$free" -ge 2000 ] || full=", the disk is full"
+                      echo "$step: exit code $code${full-}" >/run/sandbox/failed
+                    }
                     phase() {
                       echo "$*" >/run/sandbox/phase
                       echo "-- $(date +%T) $step: $*"
@@ -1673,7 +1764,8 @@ class Sandbox implements Callable<Integer> {
 
                     # Where every Docker client looks first, in sessions without a login shell too.
                     ln -sfn "/run/user/{{.UID}}/docker.sock" /run/docker.sock
-                    )
+                    BOOT
+                    sh /var/lib/sandbox/boot.sh
 
                 # Packages, from the distribution's signed repositories.
                 - mode: system
@@ -1707,7 +1799,8 @@ class Sandbox implements Callable<Integer> {
                     # The package lists, read once, and only if something is missing.
                     lists() {
                       [ ! -e /run/sandbox/lists ] || return 0
-                      apt update >&2 && touch /run/sandbox/lists
+                      # By itself apt-get update exits with 0 when a list could not be had.
+                      apt update -o APT::Update::Error-Mode=any >&2 && touch /run/sandbox/lists
                     }
                     # The version of a package that could be installed, if any.
                     candidate() {
@@ -1849,6 +1942,7 @@ class Sandbox implements Callable<Integer> {
                     [Service]
                     Type=notify
                     NotifyAccess=all
+                    EnvironmentFile=-/etc/environment
                     Environment=PATH=${start%/*}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
                     ExecStart=$start
                     Restart=on-failure
@@ -1889,8 +1983,159 @@ class Sandbox implements Callable<Integer> {
                       }
                     fi
                     END
+                    # Lima gives a machine a new instance id at every start, and so cloud-init does the whole of a first boot again, in
+                    # most of the time that the start takes. Where it is told the same as at the last boot, the disk has the same size,
+                    # and what it made is still as it was, nothing is left for it to do: then its services are skipped. In any doubt
+                    # it runs as ever.
+                    mkdir -p /usr/local/lib/sandbox
+                    cat >/usr/local/lib/sandbox/boot <<'END'
+                    #!/bin/sh
+                    # keep: after a boot by cloud-init, notes what it was told and what it made.
+                    # try: early in a boot, does its work if there is nothing new.
+                    # finish: then runs Lima's own boot scripts, as it would have done.
+                    set -eu
+                    kept=/var/lib/sandbox/kept
+
+                    # What cloud-init is told by the data in the given directory, and what it made of it.
+                    state() {
+                      sha256sum <"$1/user-data"
+                      sha256sum <"$1/network-config"
+                      grep local-hostname "$1/meta-data"
+                      root=$(findmnt -n -o SOURCE /)
+                      lsblk -b -d -n -o SIZE "/dev/$(lsblk -n -o PKNAME "$root" | grep . || basename "$root")"
+                      home=$(sed -n 's/^LIMA_CIDATA_HOME=//p' "$1/lima.env")
+                      sha256sum /etc/fstab /etc/hostname /etc/netplan/* /etc/sudoers.d/* "$home/.ssh/authorized_keys" /var/lib/cloud/scripts/per-boot/* || true
+                    }
+
+                    case $1 in
+                      keep)
+                        rm -rf "$kept"
+                        mkdir -m 700 "$kept"
+                        state /mnt/lima-cidata >"$kept/new"
+                        sync
+                        mv "$kept/new" "$kept/state"
+                        ;;
+                      try)
+                        modprobe -q isofs || true
+                        cidata=/run/sandbox-cidata
+                        mkdir -p -m 700 "$cidata"
+                        mount -o ro /dev/disk/by-label/cidata "$cidata"
+                        now=$(state "$cidata")
+                        names=$(tr -d "'" <"$cidata/network-config" | awk '/macaddress:/ { mac = $2 } /set-name:/ { print mac, $2 }')
+                        umount "$cidata"
+                        if [ "$now" != "$(cat "$kept/state")" ]; then
+                          echo "something is new: cloud-init boots"
+                          exit 0
+                        fi
+                        # Removed by `finish`: a boot that was not finished is followed by one of cloud-init.
+                        touch "$kept/trying"
+                        echo "$names" | while read -r mac name; do
+                          for card in /sys/class/net/*; do
+                            [ "$(cat "$card/address")" = "$mac" ] && [ "${card##*/}" != "$name" ] || continue
+                            ip link set "${card##*/}" down
+                            ip link set "${card##*/}" name "$name"
+                          done
+                        done
+                        sh /var/lib/sandbox/boot.sh
+                        # `cloud-init status` then says "disabled", and nobody waits for it.
+                        [ ! -e /run/cloud-init/enabled ] || mv /run/cloud-init/enabled /run/cloud-init/disabled
+                        touch /run/sandbox/fast
+                        ;;
+                      finish)
+                        # In cloud-init's own words, which Lima (start --progress) and sandbox look for in this log.
+                        echo "Cloud-init (left out, nothing is new) running 'init-local'"
+                        code=0
+                        for script in /var/lib/cloud/scripts/per-boot/*; do
+                          [ ! -x "$script" ] || "$script" || code=$?
+                        done
+                        rm -f "$kept/trying"
+                        [ "$code" -eq 0 ] || rm -rf "$kept"
+                        echo "Cloud-init (left out, nothing is new) finished"
+                        logger --journald <<LINES || true
+                    MESSAGE=Cloud-init (left out, nothing is new) finished
+                    OBJECT_SYSTEMD_UNIT=cloud-init-main.service
+                    LINES
+                        exit "$code"
+                        ;;
+                    esac
+                    END
+                    chmod 755 /usr/local/lib/sandbox/boot
+                    device=$(systemd-escape --path --suffix=device /dev/disk/by-label/cidata)
+                    cat >/etc/systemd/system/sandbox-boot.service <<END
+                    [Unit]
+                    Description=A boot without cloud-init, if there is nothing new for it
+                    DefaultDependencies=no
+                    ConditionPathExists=/var/lib/sandbox/kept/state
+                    ConditionPathExists=!/var/lib/sandbox/kept/trying
+                    RequiresMountsFor=/var/lib/sandbox
+                    Wants=$device network-pre.target
+                    After=$device systemd-remount-fs.service systemd-tmpfiles-setup.service
+                    Before=cloud-init-main.service cloud-init-local.service network-pre.target systemd-networkd.service sysinit.target
+                    JobTimeoutSec=60
+
+                    [Service]
+                    Type=oneshot
+                    RemainAfterExit=yes
+                    ExecStart=/usr/local/lib/sandbox/boot try
+
+                    [Install]
+                    WantedBy=sysinit.target
+                    END
+                    cat >/etc/systemd/system/sandbox-boot-finish.service <<END
+                    [Unit]
+                    Description=Lima's boot scripts, on a boot without cloud-init
+                    ConditionPathExists=/run/sandbox/fast
+                    Wants=network-online.target
+                    After=network-online.target sandbox-boot.service
+
+                    [Service]
+                    Type=oneshot
+                    RemainAfterExit=yes
+                    ExecStart=/usr/local/lib/sandbox/boot finish
+                    StandardOutput=append:/var/log/cloud-init-output.log
+                    StandardError=inherit
+                    KillMode=process
+                    TimeoutStartSec=infinity
+
+                    [Install]
+                    WantedBy=multi-user.target
+                    END
+                    for service in cloud-init-main cloud-init-local cloud-init-network cloud-init cloud-config cloud-final; do
+                      mkdir -p "/etc/systemd/system/$service.service.d"
+                      cat >"/etc/systemd/system/$service.service.d/sandbox.conf" <<END
+                    [Unit]
+                    ConditionPathExists=!/run/sandbox/fast
+                    END
+                    done
+                    systemctl daemon-reload
+                    systemctl enable sandbox-boot.service sandbox-boot-finish.service
+
                     grep -qs sandbox.bashrc /etc/bash.bashrc || echo '[ ! -r /etc/sandbox.bashrc ] || . /etc/sandbox.bashrc' >>/etc/bash.bashrc
                     mark_complete
+
+                # May the next boot do without cloud-init?
+                - mode: system
+                  script: |
+                    #!/bin/sh
+                    set -eu
+                    step=boot
+                    . /run/sandbox/lib.sh
+                    [ ! -e /run/sandbox/fast ] || exit 0
+                    rm -rf /var/lib/sandbox/kept
+                    . /etc/os-release
+                    case $PARAM_fastBoot-$ID-$(lima-guestagent --version) in
+                      always-*) ;;
+                      tested-debian-*" version 2.2."*) ;;
+                      *) exit 0 ;;
+                    esac
+                    # Only with what is known of Lima's instructions, and with no other `mode: boot` script than the one above.
+                    told=/mnt/lima-cidata/user-data
+                    known="growpart|mounts|timezone|users|write_files|manage_resolv_conf|resolv_conf|ca_certs|bootcmd"
+                    if grep '^[a-z]' "$told" | grep -qvE "^($known):" || [ "$(grep -c 'embed the params.env' "$told")" -ne 1 ]; then
+                      echo "-- $step: cloud-init is told more than usual and will boot the next time too"
+                      exit 0
+                    fi
+                    /usr/local/lib/sandbox/boot keep
 
                 # The user's own services, and the word that all is well.
                 - mode: user
@@ -1913,6 +2158,20 @@ class Sandbox implements Callable<Integer> {
                     else
                       # Its own unit starts it at every boot. A Docker that its user broke must not lock him out.
                       systemctl --user start docker.service || echo "Docker does not start; see: journalctl --user -u docker"
+                      # It may have been up before Lima wrote this start's proxies.
+                      proxies() { grep -i '_proxy=' | sort; }
+                      daemon=$(systemctl --user show --property=MainPID --value docker.service)
+                      if [ "$(proxies </etc/environment)" != "$(xargs -0 -n 1 <"/proc/$daemon/environ" | proxies)" ]; then
+                        systemctl --user restart docker.service || true
+                      fi
+                    fi
+                    # Proxies for what runs in containers, `docker build` included.
+                    settings=$HOME/.docker/config.json
+                    if [ -n "${http_proxy-}${https_proxy-}" ] || grep -qs '"proxies"' "$settings"; then
+                      mkdir -p "$HOME/.docker"
+                      [ -s "$settings" ] || echo "{}" >"$settings"
+                      jq '.proxies.default = ({httpProxy: env.http_proxy, httpsProxy: env.https_proxy, noProxy: env.no_proxy} | with_entries(select(.value)))' "$settings" >"$settings.new" &&
+                        mv "$settings.new" "$settings" || echo "no proxies for containers: $settings cannot be read"
                     fi
                     echo "finishing the boot" >/run/sandbox/phase
                     echo "agent-sandbox $version" >/run/sandbox/ready
@@ -1925,7 +2184,7 @@ class Sandbox implements Callable<Integer> {
                     # Lima asks 200 times and then gives up, after ten minutes if each try answers at once. Waiting here gives a
                     # slow machine or a slow network almost two hours for its first boot.
                     for second in $(seq 30); do
-                      if grep -qsx "agent-sandbox 1" /run/sandbox/ready; then exit 0; fi
+                      if grep -qsx "agent-sandbox 2" /run/sandbox/ready; then exit 0; fi
                       if [ -e /run/sandbox/failed ]; then exit 1; fi
                       sleep 1
                     done
@@ -1937,6 +2196,15 @@ class Sandbox implements Callable<Integer> {
                 message: |
                   Docker of this sandbox from the host: DOCKER_HOST=unix://{{.Dir}}/sock/docker.sock docker ps
                 """;
+
+        /** What this version of the template has and the first had not. */
+        static final String SINCE_VERSION_1 = "the start without cloud-init (half the time) and proxies for Docker";
+
+        /** The number that the guest's marker carries. */
+        static int version() {
+            Matcher m = Pattern.compile("agent-sandbox ([0-9]+)\"").matcher(TEXT);
+            return m.find() ? Integer.parseInt(m.group(1)) : 0;
+        }
 
         /** The locator that limactl gets: the given one, else our text, put into a file of its own. */
         static String locator(Lima lima, String wanted, Host host) {
@@ -1962,9 +2230,28 @@ class Sandbox implements Callable<Integer> {
             return lima.limactl("template", "copy", "--embed-all", locator, "-");
         }
 
-        /** Names the contents of a template: another text, or another base below it, is another id. */
-        static String id(Lima lima, String wanted, Host host) {
-            return Lima.hash(whole(lima, locator(lima, wanted, host))).substring(0, 12);
+        /** Names what a base is built of: another text, another base below it or other certificates are another id. */
+        static String id(Lima lima, Origin origin, Host host) {
+            return Lima.hash(whole(lima, locator(lima, origin.template, host))
+                    + String.join("", origin.certificates)).substring(0, 12);
+        }
+
+        /** The certificates in a PEM file, each one text. They go through a command line, so not a whole bundle. */
+        static List<String> certificates(Path file) {
+            if (!Files.isRegularFile(file)) {
+                throw new Lima.Failure(2, "--ca: no such file: " + file);
+            }
+            String pem = Lima.io(() -> Files.readString(file, java.nio.charset.StandardCharsets.ISO_8859_1));
+            if (pem.contains("PRIVATE KEY")) {
+                throw new Lima.Failure(2, "--ca: " + file + " holds a private key, which is nothing for a guest");
+            }
+            List<String> found = Pattern.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----",
+                    Pattern.DOTALL).matcher(pem).results().map(m -> m.group().replace("\r", "") + "\n").toList();
+            if (found.isEmpty() || pem.length() > 60_000) {
+                throw new Lima.Failure(2, "--ca: " + file + (found.isEmpty() ? " holds no certificate in PEM"
+                        : " is too large: give the added certificates only, not the whole bundle"));
+            }
+            return found;
         }
 
         /** The {@code --set} expressions for a new instance; each is {@code .path = JSON} or {@code .path += JSON}. */
@@ -1978,13 +2265,17 @@ class Sandbox implements Callable<Integer> {
             }
             // guestIPMustBeZero: false is what makes the rule hold for every guest address (seen on 2.2.0)
             forwards.add(Map.of("guestIP", "0.0.0.0", "guestIPMustBeZero", false, "proto", "any", "ignore", true));
-            return List.of(
+            List<String> settings = new ArrayList<>(List.of(
                     ".mounts = " + Store.json(mounts(wish, lima)),
                     ".portForwards = " + Store.json(forwards),
                     ".ssh.forwardAgent = false",
                     ".ssh.loadDotSSHPubKeys = false",
-                    ".param.sandbox = " + Store.json(mark),
-                    ".provision += " + Store.json(List.of(Map.of("mode", "system", "script", script(wish)))));
+                    ".param.sandbox = " + Store.json(mark)));
+            if (!wish.origin.certificates.isEmpty()) {
+                settings.add(".caCerts.certs = " + Store.json(wish.origin.certificates));
+            }
+            settings.add(".provision += " + Store.json(List.of(Map.of("mode", "system", "script", script(wish)))));
+            return settings;
         }
 
         static List<Object> mounts(Wish wish, Lima lima) {
@@ -2084,24 +2375,24 @@ class Sandbox implements Callable<Integer> {
         }
 
         /** The name of the template's finished base; built now if there is none. */
-        String ensure(String template, String vmType, Duration timeout) {
-            String id = Template.id(lima, template, host);
-            Optional<Instance> ready = newest(id, vmType);
+        String ensure(Origin origin, Duration timeout) {
+            String id = Template.id(lima, origin, host);
+            Optional<Instance> ready = newest(id, origin.vmType);
             if (ready.isPresent()) {
                 return ready.get().name;
             }
             try (Life.Lock lock = life.lock("base-" + id)) {
-                ready = newest(id, vmType); // whoever held the lock may have built it
-                return ready.isPresent() ? ready.get().name : build(id, template, vmType, timeout, inherited(), lock);
+                ready = newest(id, origin.vmType); // whoever held the lock may have built it
+                return ready.isPresent() ? ready.get().name : build(id, origin, timeout, inherited(), lock);
             }
         }
 
         /** Builds a base although there is one; the old one goes if nothing was cloned from it. */
-        void rebuild(String template, String vmType, Duration timeout, List<String> agents) {
-            String id = Template.id(lima, template, host);
+        void rebuild(Origin origin, Duration timeout, List<String> agents) {
+            String id = Template.id(lima, origin, host);
             try (Life.Lock lock = life.lock("base-" + id)) {
                 List<Instance> old = bases(id).toList();
-                String name = build(id, template, vmType, timeout, agents, lock);
+                String name = build(id, origin, timeout, agents, lock);
                 List<Instance> all = instances();
                 for (Instance base : old) {
                     if (all.stream().noneMatch(i -> base.name.equals(i.mark.get("base")))) {
@@ -2136,8 +2427,7 @@ class Sandbox implements Callable<Integer> {
                     .map(a -> List.of(a.split(",", -1))).orElse(List.of());
         }
 
-        private String build(String id, String template, String vmType, Duration timeout, List<String> agents,
-                Life.Lock lock) {
+        private String build(String id, Origin origin, Duration timeout, List<String> agents, Life.Lock lock) {
             List<Instance> unfinished = bases(id).filter(i -> !i.mark.containsKey("ready")).toList();
             unfinished.forEach(i -> remove(i.name));
             Set<String> taken = instances().stream().map(i -> i.name).collect(Collectors.toSet());
@@ -2149,7 +2439,7 @@ class Sandbox implements Callable<Integer> {
             Resources resources = new Resources(
                     Math.min(4, Runtime.getRuntime().availableProcessors()),
                     Math.max(1, Math.min(4, Math.floor(host.memoryBytes() / (double) (1L << 31)))), DISK_GIB);
-            Wish wish = new Wish(name, List.of(), Map.of(), template, vmType, resources, List.of(), Map.of());
+            Wish wish = new Wish(name, List.of(), Map.of(), origin, resources, List.of(), Map.of());
             createFrom(wish, "kind=base template=" + id, lock);
             Instance base = instances().stream().filter(i -> i.name.equals(name)).findFirst().orElseThrow();
             Audit.before(base, lima);
@@ -2242,15 +2532,15 @@ class Sandbox implements Callable<Integer> {
 
         /** Makes the wished sandbox straight from its template. */
         void create(Wish wish, Life.Lock lock) {
-            createFrom(wish, "kind=sandbox template=" + Template.id(lima, wish.template, host), lock);
+            createFrom(wish, "kind=sandbox template=" + Template.id(lima, wish.origin, host), lock);
         }
 
         private void createFrom(Wish wish, String mark, Life.Lock lock) {
-            String locator = Template.locator(lima, wish.template, host);
+            String locator = Template.locator(lima, wish.origin.template, host);
             JsonNode whole = Store.parse(Template.whole(lima, locator));
             List<String> call = new ArrayList<>(List.of("create", "--tty=false", "--name", wish.name));
-            if (wish.vmType != null) {
-                call.addAll(List.of("--vm-type", wish.vmType));
+            if (wish.origin.vmType != null) {
+                call.addAll(List.of("--vm-type", wish.origin.vmType));
             }
             call.addAll(options(wish, Template.settings(wish, whole, "v=1 " + mark, lima)));
             call.add(locator);
@@ -2939,11 +3229,23 @@ class Sandbox implements Callable<Integer> {
             });
         }
 
+        /**
+         * A shell script that names a provision script that failed in this boot, if one did. Our template tells by
+         * itself; of any other only the log of its boot does, as Lima exits with 0 (seen on 2.2.0).
+         */
+        static final String FAILED = """
+                if [ -e /run/sandbox/failed ]; then sed 's/^/failed /' /run/sandbox/failed
+                elif [ -e /run/lima-boot-done ]; then
+                  sudo -n cat /var/log/cloud-init-output.log 2>/dev/null |
+                    awk '/running .init-local/ { f = "" } sub(/.*WARNING: Failed to execute /, "") { f = $0 }
+                      END { if (f) print "failed", f }'
+                fi
+                """;
+
         /** What the guest says of its set-up while it boots: "failed …", a phase, or nothing yet. */
         private String glance(String name) {
-            return direct(name,
-                    "sed 's/^/failed /' /run/sandbox/failed 2>/dev/null; cat /run/sandbox/phase 2>/dev/null")
-                    .out().lines().findFirst().orElse("");
+            return direct(name, FAILED + "cat /run/sandbox/phase 2>/dev/null || { [ ! -e /run/lima-boot-done ]"
+                    + " || echo 'waiting for the probes of its template'; }").out().lines().findFirst().orElse("");
         }
 
         /** An ssh call beside our connection, which is not there yet; a guest too busy to answer has not answered. */

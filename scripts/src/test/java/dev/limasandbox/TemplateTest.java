@@ -19,7 +19,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** What is set in the template for one instance, and the words that pass through shells. */
 class TemplateTest {
     private static Sandbox.Wish wish(List<Sandbox.Mount> mounts, Map<String, String> links, Map<String, String> git) {
-        return new Sandbox.Wish("x", mounts, links, null, null, new Sandbox.Resources(1, 1, 10), List.of(), git);
+        return new Sandbox.Wish("x", mounts, links, new Sandbox.Origin(null, null, List.of()),
+                new Sandbox.Resources(1, 1, 10), List.of(), git);
     }
 
     // --- ports ---
