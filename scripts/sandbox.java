@@ -9,6 +9,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import java.io.File;
 import java.io.FileDescriptor;
@@ -283,10 +284,14 @@ class Sandbox implements Callable<Integer> {
                 base.rebuild(origin(), timeoutWanted(), addAgents);
                 return 0;
             }
-            List<Instance> all = lima.list().stream().map(Instance::of).toList();
+            Optional<Instance> open = openAlready();
+            List<Instance> all = open.isPresent() ? List.of(open.get())
+                    : lima.list().stream().map(Instance::of).toList();
             Choice choice = choose(all);
-            boolean made = ensure(choice, all, base);
-            Instance is = instance(choice.name).orElseThrow(() -> new Lima.Failure(choice.name + " is gone"));
+            boolean made = open.isEmpty() && ensure(choice, all, base);
+            open.ifPresent(is -> checkExisting(is, choice));
+            Instance is = open.or(() -> instance(choice.name))
+                    .orElseThrow(() -> new Lima.Failure(choice.name + " is gone"));
             if (!rm || !made) {
                 return work(choice, is);
             }
@@ -301,6 +306,17 @@ class Sandbox implements Callable<Integer> {
                 talk.done();
             }
         }
+    }
+
+    /**
+     * The sandbox that is named, if our connection to it is open: the usual case, and a fast one. What limactl would
+     * tell of it, in a tenth of a second, was noted when it was proven in this boot.
+     */
+    private Optional<Instance> openAlready() {
+        String name = nameOption != null ? nameOption : words.name;
+        return name == null || !name.matches("[A-Za-z0-9._-]+") || words.reserved && nameOption == null || rebuildBase
+                ? Optional.empty()
+                : Store.recall(lima, name).filter(is -> life.connected(is.name));
     }
 
     private void checkOptions() {
@@ -731,6 +747,7 @@ class Sandbox implements Callable<Integer> {
         if (marked && Integer.parseInt(ready.group(1)) < Template.version()) {
             talk.say(is.name + " was made by an older version of sandbox. It lacks " + Template.SINCE_VERSION_1);
         }
+        Store.remember(lima, is);
     }
 
     /** What keeps an instance that runs from being used, with the end of its log and the two ways out. */
@@ -1210,7 +1227,10 @@ class Sandbox implements Callable<Integer> {
         /** Our words in {@code param.sandbox}; empty for an instance that this tool did not make. */
         final Map<String, String> mark;
 
+        private final JsonNode node;
+
         private Instance(JsonNode node) {
+            this.node = node;
             name = node.path("name").asText();
             status = node.path("status").asText();
             dir = Path.of(node.path("dir").asText());
@@ -1420,6 +1440,32 @@ class Sandbox implements Callable<Integer> {
                 Files.deleteIfExists(link);
                 return Files.createSymbolicLink(link, target);
             });
+        }
+
+        /** Notes what limactl told of an instance that is open, as long as its lima.yaml stays as it is. */
+        static void remember(Lima lima, Instance is) {
+            ObjectNode node = ((ObjectNode) is.node).deepCopy();
+            node.put("status", "Running").put("stamp", stamp(is.dir));
+            node.retain("name", "status", "dir", "vmType", "cpus", "memory", "disk", "config", "stamp");
+            ((ObjectNode) node.get("config")).retain("mounts", "user", "param", "portForwards", "caCerts");
+            write(lima.state("live").resolve(is.name), node.toString());
+        }
+
+        /** What was noted of an instance; empty if there is nothing or it has been edited since. */
+        static Optional<Instance> recall(Lima lima, String name) {
+            try {
+                JsonNode node = Lima.JSON.readTree(Files.readString(lima.state("live").resolve(name)));
+                Instance is = Instance.of(node);
+                return is.name.equals(name) && node.path("stamp").asText().equals(stamp(is.dir)) ? Optional.of(is)
+                        : Optional.empty();
+            } catch (IOException | RuntimeException notThere) {
+                return Optional.empty();
+            }
+        }
+
+        private static String stamp(Path instance) {
+            File yaml = instance.resolve("lima.yaml").toFile();
+            return yaml.lastModified() + " " + yaml.length();
         }
 
         static JsonNode yaml(Path file) {
@@ -2122,8 +2168,7 @@ class Sandbox implements Callable<Integer> {
                     . /run/sandbox/lib.sh
                     [ ! -e /run/sandbox/fast ] || exit 0
                     rm -rf /var/lib/sandbox/kept
-                    . /etc/os-release
-                    case $PARAM_fastBoot-$ID-$(lima-guestagent --version) in
+                    case $PARAM_fastBoot-$(sed -n 's/^ID=//p' /etc/os-release)-$(lima-guestagent --version) in
                       always-*) ;;
                       tested-debian-*" version 2.2."*) ;;
                       *) exit 0 ;;

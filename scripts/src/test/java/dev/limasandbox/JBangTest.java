@@ -81,6 +81,14 @@ class JBangTest {
         String command = jbang(folder, "run", "sandbox@org", "--version").exits(255).out();
         assertTrue(command.contains("'-Dsandbox.command=jbang sandbox@org'"), command);
         run(folder, "run", "sandbox@org", "--version").exits(0);
+        String usage = run(folder, "run", "sandbox@org", "--nonsense").exits(2).err();
+        assertTrue(usage.contains("Usage: jbang sandbox@org [OPTIONS]"), usage);
+        Path limactl = Files.writeString(Files.createDirectory(folder.resolve("bin")).resolve("limactl"),
+                "#!/bin/sh\n");
+        assertTrue(limactl.toFile().setExecutable(true));
+        String hint = run(folder, Map.of("PATH", limactl.getParent() + ":" + System.getenv("PATH")), "run",
+                "sandbox@org", "stop", "myapp").exits(2).err();
+        assertTrue(hint.contains("jbang sandboxes@org stop myapp"), hint);
     }
 
     @Test
@@ -111,9 +119,13 @@ class JBangTest {
 
     /** What the `jbang` of an installation does: it hands the printed command line to a shell. */
     private static Programs.Result run(Path folder, String... words) {
+        return run(folder, Map.of(), words);
+    }
+
+    private static Programs.Result run(Path folder, Map<String, String> environment, String... words) {
         Programs.Result printed = jbang(folder, words).exits(255);
         assertEquals(1, printed.out().lines().count(), printed.out());
-        return Programs.run(folder, Map.of(), "", List.of("sh", "-c", "exec " + printed.out()));
+        return Programs.run(folder, environment, "", List.of("sh", "-c", "exec " + printed.out()));
     }
 
     private static String java() {

@@ -23,7 +23,7 @@ final class Cidata {
     /** Programs that would change the machine. */
     private static final List<String> DO_NOTHING = words("apt apt-get apt-mark add-apt-repository chown chgrp systemctl"
             + " loginctl usermod useradd groupadd sysctl modprobe hostnamectl timedatectl update-ca-certificates"
-            + " locale-gen netplan growpart resize2fs fstrim setcap update-binfmts");
+            + " systemd-escape lima-guestagent locale-gen netplan growpart resize2fs fstrim setcap update-binfmts");
 
     /** Programs that the project's template installs; a later script of it may look whether they are there. */
     private static final List<String> FROM_PACKAGES = words("dockerd dockerd-rootless.sh fdfind psql yq rg jq htop");

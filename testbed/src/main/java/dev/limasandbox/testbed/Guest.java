@@ -82,8 +82,10 @@ final class Guest {
         if (Home.MAC) {
             environment.put("HOME", home());
         }
-        environment.putAll(HostNode.environment());
         config.environment().forEach((key, value) -> environment.put(key, String.valueOf(value)));
+        // The guest's certificates are the host's files, wherever these are.
+        environment.remove("NODE_EXTRA_CA_CERTS");
+        environment.putAll(HostNode.environment());
         return environment;
     }
 

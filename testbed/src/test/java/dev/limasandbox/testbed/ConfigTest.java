@@ -152,6 +152,46 @@ class ConfigTest {
     }
 
     @Test
+    void theKindOfMachineIsLimas() {
+        World world = World.shared();
+        Path project = world.project("kind");
+        try {
+            world.at(project).run("--vm-type", "qemu", "kind", "true").exits(0);
+            assertEquals("qemu", world.limactl("list", "--format", "{{.VMType}}", "kind"));
+            world.at(project).run("--vm-type", "vz", "kind", "true").exits(125).errHas("--vm-type");
+            world.at(project).run("--no-base", "--vm-type", "bogus", "never", "true").exits(125).errHas("bogus");
+            assertFalse(world.instances().contains("never"), "nothing half-made stays");
+        } finally {
+            world.delete("kind");
+        }
+    }
+
+    @Test
+    void certificatesAreHandedOnAndTheirBaseIsKeptApart() {
+        World world = World.shared();
+        Path project = world.project("company");
+        String pem = "-----BEGIN CERTIFICATE-----\nb25l\n-----END CERTIFICATE-----\n";
+        Path file = World.write(world.project("ca").resolve("company ca.pem"), "One:\n" + pem);
+        Path key = World.write(world.project("ca").resolve("key.pem"), pem + "-----BEGIN PRIVATE KEY-----\n");
+        Path text = World.write(world.project("ca").resolve("text.pem"), "no certificate");
+        int bases = world.instances().size() - world.sandboxes().size();
+        try {
+            world.at(project).run("--ca", key.toString(), "company", "true").exits(2).errHas("private key");
+            world.at(project).run("--ca", text.toString(), "company", "true").exits(2).errHas("no certificate");
+            world.at(project).run("--ca", "none.pem", "company", "true").exits(2).errHas("none.pem");
+            world.at(project).run("--ca", file.toString(), "company", "true").exits(0);
+            assertEquals(pem, world.config("company").path("caCerts").path("certs").path(0).asText());
+            assertEquals(bases + 1, world.instances().size() - world.sandboxes().size());
+            world.at(project).env("SANDBOX_CA", file.toString()).run("company", "true").exits(0);
+            world.at(project).run("plain", "true").exits(0);
+            assertTrue(world.config("plain").path("caCerts").path("certs").isEmpty());
+            world.at(project).run("--ca", file.toString(), "plain", "true").exits(125).errHas("update-ca-certificates");
+        } finally {
+            world.delete("company", "plain");
+        }
+    }
+
+    @Test
     void aTemplatesNameAloneIsExplained() {
         World world = World.shared();
         world.at(world.project("named")).run("--template", "docker", "never", "true").exits(2)

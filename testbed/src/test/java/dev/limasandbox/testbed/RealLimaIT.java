@@ -227,11 +227,30 @@ class RealLimaIT {
         limactl("list", "-q").exits(0).outHas("base-");
     }
 
+    /** While a base is built and in a session: whoever gets an answer came through the proxy and trusted it. */
+    @Test
+    @Order(14)
+    void aProxyThatLooksIntoTlsIsPassedByAllClients() throws IOException {
+        try (Interceptor proxy = new Interceptor(Files.createDirectories(root.resolve("proxy")))) {
+            Path template = World.write(root.resolve("proxy/template.yaml"), "base: " + ENV.get("SANDBOX_TEMPLATE")
+                    + "\nprovision:\n- mode: system\n  script: |\n"
+                    + ("#!/bin/sh\nexec >/var/log/clients.log 2>&1\n" + Interceptor.CLIENTS).indent(4));
+            String[] call = {"--template", template.toString(), "--ca", proxy.certificate.toString(), "--mount-none",
+                    "proxied", "sh", "-c", "cat /var/log/clients.log; docker pull docker.test/a; true"};
+            sandbox(Duration.ofMinutes(40), proxy.environment(), call).exits(0)
+                    .outHas(Interceptor.SEEN.toArray(String[]::new));
+            assertTrue(proxy.asked.stream().anyMatch(a -> a.startsWith("docker.test/v2/")), proxy.asked.toString());
+            sandbox(Duration.ofMinutes(5), "proxied", "sh", "-c", Interceptor.CLIENTS).exits(0)
+                    .outHas(Interceptor.SEEN.toArray(String[]::new));
+            limactl("delete", "-f", "proxied").exits(0);
+        }
+    }
+
     /** Every package of the template installed for real in a bare guest; once for each version of the template. */
     @Test
     @EnabledIfEnvironmentVariable(named = "SANDBOX_BARE", matches = ".+",
             disabledReason = "SANDBOX_BARE=1 runs it: half an hour without hardware virtualisation")
-    @Order(14)
+    @Order(15)
     void aBareGuestIsSetUpFromNothing() throws IOException {
         Cli.Result image = call(Duration.ofMinutes(20), Map.of(),
                 List.of(World.CHECKOUT + "/testbed/image/build", "--bare")).exits(0);
