@@ -1933,18 +1933,25 @@ class Sandbox implements Callable<Integer> {
                     command -v npm >/dev/null || need npm
 
                     phase "installing yq"
-                    # The packages called yq in Debian and Ubuntu are another program. Its author's is built from source by Go,
-                    # which checks the source and everything it needs against Go's public checksum database.
+                    # The package called yq in Debian and Ubuntu is another program. The newer ones have the right one as yq-go; for the
+                    # others its author's is built from source by Go, which checks the source and everything it needs against Go's
+                    # public checksum database.
                     if ! yq --version 2>/dev/null | grep -q mikefarah; then
-                      # A note on the disk, so that a run after an interrupted one still removes what that one brought.
-                      if ! command -v go >/dev/null; then
-                        touch /var/lib/sandbox/go-for-yq
-                        need golang-go
+                      if [ -n "$(first_of yq-go)" ]; then
+                        need yq-go
+                        ln -sf /usr/bin/yq-go /usr/local/bin/yq
+                      else
+                        # A note on the disk, so that a run after an interrupted one still removes what that one brought.
+                        if ! command -v go >/dev/null; then
+                          touch /var/lib/sandbox/go-for-yq
+                          need golang-go
+                        fi
+                        work=$(mktemp -d /var/tmp/sandbox-yq.XXXXXX)
+                        GOTOOLCHAIN=auto GOFLAGS=-modcacherw CGO_ENABLED=0 GOPATH=$work/go GOCACHE=$work/cache GOTMPDIR=$work GOBIN=$work HOME=$work go install -trimpath github.com/mikefarah/yq/v4@v4.54.2
+                        install -m 0755 "$work/yq" /usr/local/bin/yq
+                        rm -rf "$work"
                       fi
-                      work=$(mktemp -d /var/tmp/sandbox-yq.XXXXXX)
-                      GOTOOLCHAIN=auto GOFLAGS=-modcacherw CGO_ENABLED=0 GOPATH=$work/go GOCACHE=$work/cache GOTMPDIR=$work GOBIN=$work HOME=$work go install -trimpath github.com/mikefarah/yq/v4@v4.54.2
-                      install -m 0755 "$work/yq" /usr/local/bin/yq
-                      rm -rf "$work"
+                      yq --version | grep mikefarah
                     fi
                     if [ -e /var/lib/sandbox/go-for-yq ]; then
                       apt purge --autoremove golang-go
