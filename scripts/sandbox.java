@@ -1480,10 +1480,20 @@ class Sandbox implements Callable<Integer> {
             return Lima.io(() -> Lima.JSON.writeValueAsString(value));
         }
 
-        /** The end of the guest's own log of its set-up, indented; empty where there is none. */
+        /** The last words of the script that failed in the guest, or of its set-up, indented; empty if there are none. */
         static String log(Lima lima, String name) {
-            String remote = "tail -n 12 /var/log/sandbox.log 2>/dev/null | cut -c 1-200";
-            return lima.ssh(name, Duration.ofMinutes(2), null, remote).out().stripTrailing().indent(2).stripTrailing();
+            String script = """
+                    [ -e /run/sandbox/failed ] || last=$(sudo -n cat /var/log/cloud-init-output.log 2>/dev/null | awk '
+                      / Executing [/]/ { n = 0 }
+                      { line[n++] = $0 }
+                      /WARNING: Failed to execute/ { out = ""; for (i = n > 13 ? n - 13 : 1; i < n - 1; i++) out = out line[i] RS }
+                      /running .init-local/ { out = "" }
+                      END { printf "%s", out }')
+                    [ -n "${last-}" ] || last=$(tail -n 12 /var/log/sandbox.log 2>/dev/null)
+                    printf "%s" "$last" | cut -c 1-200
+                    """;
+            return lima.ssh(name, Duration.ofMinutes(2), script, "sh -s").out().stripTrailing().indent(2)
+                    .stripTrailing();
         }
     }
 

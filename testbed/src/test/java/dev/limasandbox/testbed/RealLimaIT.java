@@ -248,8 +248,6 @@ class RealLimaIT {
 
     /** Every package of the template installed for real in a bare guest; once for each version of the template. */
     @Test
-    @EnabledIfEnvironmentVariable(named = "SANDBOX_BARE", matches = ".+",
-            disabledReason = "SANDBOX_BARE=1 runs it: half an hour without hardware virtualisation")
     @Order(15)
     void aBareGuestIsSetUpFromNothing() throws IOException {
         Cli.Result image = call(Duration.ofMinutes(20), Map.of(),
