@@ -295,14 +295,14 @@ class Sandbox implements Callable<Integer> {
             if (!rm || !made) {
                 return work(choice, is);
             }
-            Thread removal = new Thread(() -> life.delete(choice.name));
+            Thread removal = new Thread(() -> remove(choice.name));
             Runtime.getRuntime().addShutdownHook(removal); // Ctrl-C must not leave it either
             try {
                 return work(choice, is);
             } finally {
                 Runtime.getRuntime().removeShutdownHook(removal);
                 talk.phase("deleting " + choice.name);
-                life.delete(choice.name);
+                remove(choice.name);
                 talk.done();
             }
         }
@@ -315,8 +315,18 @@ class Sandbox implements Callable<Integer> {
     private Optional<Instance> openAlready() {
         String name = nameOption != null ? nameOption : words.name;
         return name == null || !name.matches("[A-Za-z0-9._-]+") || words.reserved && nameOption == null || rebuildBase
-                ? Optional.empty()
-                : Store.recall(lima, name).filter(is -> life.connected(is.name));
+                || rm
+                        ? Optional.empty()
+                        : Store.recall(lima, name).filter(is -> life.connected(is.name));
+    }
+
+    /** Deletes the sandbox of this call; the next call for that name does what an interruption leaves of it. */
+    private void remove(String name) {
+        try (Life.Lock lock = life.lock(name)) {
+            lock.making("delete " + name, null);
+            life.delete(name);
+            lock.making("", null);
+        }
     }
 
     private void checkOptions() {
@@ -503,11 +513,11 @@ class Sandbox implements Callable<Integer> {
     /**
      * Makes the sandbox exist, run and be ready.
      *
-     * @return true if this call made it
+     * @return true if this call made it, or an earlier one with --rm that was killed
      */
     private boolean ensure(Choice choice, List<Instance> all, Base base) {
         Instance seen = all.stream().filter(i -> i.name.equals(choice.name)).findFirst().orElse(null);
-        if (seen != null && seen.is("Running") && life.connected(choice.name)) {
+        if (seen != null && seen.is("Running") && !rm && life.connected(choice.name)) {
             checkExisting(seen, choice);
             return false; // a live connection was proven in this boot: the usual case, and the fast one
         }
@@ -521,14 +531,7 @@ class Sandbox implements Callable<Integer> {
             } else {
                 checkExisting(is, choice);
             }
-            for (int i = 0; i < 5 && is.is("Broken"); i++) { // for a second or two so while it is being stopped
-                LockSupport.parkNanos(1_000_000_000L);
-                is = instance(choice.name).orElseThrow();
-            }
-            if (is.is("Broken")) {
-                throw new Lima.Failure(choice.name + " is broken: Lima's record of its processes does not fit."
-                        + "\nPerhaps 'limactl stop -f " + choice.name + "' helps, then the same command again.");
-            }
+            is = mended(is);
             List<Mount> mounts = is.mounts();
             if (making && is.vmType.equals("qemu") && "virtiofs".equals(is.config.path("mountType").asText())
                     && mounts.stream().anyMatch(m -> !m.writable)) {
@@ -538,7 +541,7 @@ class Sandbox implements Callable<Integer> {
                 Audit.before(is, lima);
                 checkMemory(is);
                 try {
-                    life.start(choice.name, timeoutWanted());
+                    life.start(choice.name, timeoutWanted(), lock);
                 } catch (Lima.Failure failure) { // limactl does not say which probe it waited for
                     List<String> unheld = Proof.unheld(lima, is);
                     throw unheld.isEmpty() ? failure : notReady(is, unheld);
@@ -546,7 +549,46 @@ class Sandbox implements Callable<Integer> {
                 talk.done();
             }
             proveReady(is, mounts);
-            return making;
+            boolean temporary = rm && (making || lock.abandoned);
+            if (temporary || lock.abandoned) {
+                lock.making(temporary ? "rm " + choice.name : "", temporary ? ProcessHandle.current() : null);
+            }
+            return temporary;
+        }
+    }
+
+    /** The instance as it is now; one of ours whose host agent or machine was killed is stopped, so that it can start. */
+    private Instance mended(Instance broken) {
+        Instance is = broken;
+        for (int i = 0; i < 6 && is.is("Broken"); i++) { // for a second or two so while it is being stopped
+            if (!is.mark.isEmpty()) {
+                life.sweep(is.name);
+            }
+            LockSupport.parkNanos(i * 300_000_000L);
+            is = instance(broken.name).orElseThrow();
+        }
+        if (is.is("Broken") && !is.mark.isEmpty()) {
+            talk.say(is.name + " is broken: " + (!Files.exists(is.dir.resolve("ha.pid")) ? "its host agent is gone"
+                    : Files.exists(is.dir.resolve(is.vmType + ".pid")) ? "its host agent does not answer"
+                            : "its machine is gone")
+                    + "; it is stopped by force and started again");
+            life.stop(is.name);
+            is = instance(broken.name).orElseThrow();
+        }
+        if (is.is("Broken")) {
+            throw new Lima.Failure(is.name + " is broken: Lima's record of its processes does not fit."
+                    + "\nPerhaps 'limactl stop -f " + is.name + "' helps, then the same command again.");
+        }
+        return is;
+    }
+
+    /** A directory without lima.yaml is listed as broken, and limactl does not delete it (seen on 2.2.0). */
+    private void checkWhole(Instance is) {
+        Path dir = lima.home.resolve(is.name);
+        if (!Files.exists(dir.resolve("lima.yaml"))) {
+            throw new Lima.Failure(dir + " has no lima.yaml: an interrupted limactl create, clone or delete left it."
+                    + " This tool did not, so it does not delete it. If no limactl works on it any more:\n  rm -rf "
+                    + Lima.quote(dir.toString()));
         }
     }
 
@@ -557,6 +599,7 @@ class Sandbox implements Callable<Integer> {
         }
         if (from != null) {
             Instance source = instance(from).orElseThrow(() -> new Lima.Failure(2, "no sandbox " + from + " to clone"));
+            checkWhole(source);
             if (!source.is("Stopped")) {
                 throw new Lima.Failure(from + " is " + source.status.toLowerCase(Locale.ROOT)
                         + ", and only a stopped one can be cloned: " + host.sibling("sandboxes") + " stop " + from);
@@ -631,6 +674,7 @@ class Sandbox implements Callable<Integer> {
 
     /** An instance that exists is taken as it is, or refused: options that say otherwise are never dropped. */
     private void checkExisting(Instance is, Choice choice) {
+        checkWhole(is);
         if (is.mark.isEmpty() && !foreign) {
             throw new Lima.Failure(refuseForeign(is));
         }
@@ -2505,15 +2549,15 @@ class Sandbox implements Callable<Integer> {
             createFrom(wish, "kind=base template=" + id, lock);
             Instance base = instances().stream().filter(i -> i.name.equals(name)).findFirst().orElseThrow();
             Audit.before(base, lima);
-            orUndo("base", name, lock, child -> provision(base, id, agents, timeout));
+            orUndo("base", name, lock, () -> provision(base, id, agents, timeout, lock));
             talk.done();
             return name;
         }
 
         /** Boots the base once, proves its set-up, adds agents, clears what must not be the same in clones, stops it. */
-        private void provision(Instance base, String id, List<String> agents, Duration timeout) {
+        private void provision(Instance base, String id, List<String> agents, Duration timeout, Life.Lock lock) {
             String name = base.name;
-            life.start(name, timeout);
+            life.start(name, timeout, lock);
             life.connect(name, timeout);
             String report = Proof.of(lima, name, List.of(), List.of());
             if (report.contains("failed ") || base.readyMarker() && !report.contains("ready ")) {
@@ -2626,40 +2670,47 @@ class Sandbox implements Callable<Integer> {
         }
 
         /** Runs work that makes NAME. If this process is ended meanwhile NAME goes too; if the work fails, with the next lock. */
-        private void orUndo(String what, String name, Life.Lock lock, Consumer<Consumer<Process>> work) {
-            List<Process> children = new CopyOnWriteArrayList<>();
-            Runnable undo = () -> {
-                children.forEach(c -> c.destroyForcibly().onExit().join());
+        private void orUndo(String what, String name, Life.Lock lock, Runnable work) {
+            Thread hook = new Thread(() -> {
+                lock.by.ifPresent(limactl -> {
+                    limactl.destroyForcibly();
+                    limactl.onExit().join();
+                });
                 life.delete(name);
                 lock.making("", null);
-            };
-            Thread hook = new Thread(undo);
+            });
             lock.making(what + " " + name, null);
             Runtime.getRuntime().addShutdownHook(hook);
             try {
-                work.accept(child -> {
-                    children.add(child);
-                    lock.making(what + " " + name, child.toHandle());
-                });
+                work.run();
                 lock.making("", null);
             } finally {
                 try {
                     Runtime.getRuntime().removeShutdownHook(hook);
                 } catch (IllegalStateException shuttingDown) {
-                    hook.setName("is running");
+                    LockSupport.park(hook); // the lock is to be held until the hook is through; this process ends here
                 }
             }
         }
 
         /** Runs limactl create or clone so that an interruption leaves nothing, and reads back what came of it. */
         private void make(String what, List<String> call, Wish wish, Life.Lock lock) {
-            orUndo(what, wish.name, lock, started -> {
-                Lima.Result r = life.limactl(call, started, () -> true);
-                if (r.code() != 0) {
-                    life.delete(wish.name);
-                    throw new Lima.Failure("limactl " + what + " of " + wish.name + " failed: " + Lima.reason(r.err()));
-                }
-            });
+            if (Files.exists(lima.home.resolve(wish.name))) {
+                throw new Lima.Failure(wish.name + " was made by somebody else at this moment");
+            }
+            try {
+                orUndo(what, wish.name, lock, () -> {
+                    Lima.Result r = life.limactl(call, lock, () -> true);
+                    if (r.code() != 0) {
+                        throw new Lima.Failure(
+                                "limactl " + what + " of " + wish.name + " failed: " + Lima.reason(r.err()));
+                    }
+                });
+            } catch (Lima.Failure failure) {
+                life.delete(wish.name);
+                lock.making("", null);
+                throw failure;
+            }
             Instance is = instances().stream().filter(i -> i.name.equals(wish.name)).findFirst()
                     .orElseThrow(() -> new Lima.Failure(
                             "limactl " + what + " said that it made " + wish.name + ", but it did not"));
@@ -2850,7 +2901,8 @@ class Sandbox implements Callable<Integer> {
     static final class Session {
         /**
          * Stays beside the command in the guest: ends it when nobody reads its output any more (without a terminal it
-         * would live on), and leaves an exit code of 255 in a file, which ssh also gives for a lost connection.
+         * would live on), and leaves a word in a file for an exit code of 255, which ssh also gives for a lost connection,
+         * and on a terminal for one above 128, which Java also gives for an ssh that was killed.
          */
         private static final String WRAPPER = """
                 use POSIX qw(:sys_wait_h setlocale LC_ALL);
@@ -2885,9 +2937,18 @@ class Sandbox implements Callable<Integer> {
                 }
                 waitpid($kid, 0), $status = $? unless $ended;
                 my $code = WIFSIGNALED($status) ? 128 + WTERMSIG($status) : WEXITSTATUS($status);
-                if ($code == 255) { for ("/run/sandbox", "/run/user/$<") { if (open my $f, ">", "$_/exit-$id") { last } } }
+                if ($code == 255 || $tty && $code > 128) { for ("/run/sandbox", "/run/user/$<") { if (open my $f, ">", "$_/exit-$id") { last } } }
                 exit $code;
                 """;
+
+        /**
+         * Undoes what a program may have left on: keyboard protocols, the alternate screen, synchronised output, mouse,
+         * focus and paste reports, a hidden cursor, application keys, a scrolling region, line drawing, colours. The
+         * alternate screen is entered before it is left, so that where it was off the cursor stays where it is.
+         */
+        private static final String RESET = "\033[<u\033[>4m\033[?1049h\033[?1049l\033[<u\033[?2026l"
+                + "\033[?9l\033[?1000l\033[?1002l\033[?1003l\033[?1005l\033[?1006l\033[?1015l\033[?1016l"
+                + "\033[?1004l\033[?2004l\033[?25h\033[?1l\033>\033[?7h\0337\033[r\0338\033(B\017\033[0 q\033[0m\r\n";
 
         private final Lima lima;
         private final Host host;
@@ -2929,11 +2990,30 @@ class Sandbox implements Callable<Integer> {
             builder.environment().clear();
             builder.environment().putAll(env);
             talk.close();
-            int code = wait(builder);
-            if (code == 255 && !saidSo(is, id)) {
-                throw new Lima.Failure("the connection to " + is.name + " was lost; the command in it was ended");
+            String saved = tty ? terminal(List.of("stty", "-g")) : "";
+            int code = wait(builder, tty);
+            if (code != 255 && (!tty || code <= 128) || saidSo(is, id)) {
+                return code;
             }
-            return code;
+            if (tty) {
+                terminal(List.of("sh", "-c", "trap '' TTOU; stty \"$1\"; printf %s \"$2\" >/dev/tty", "sh", saved,
+                        RESET));
+            }
+            if (code != 255) {
+                return code; // somebody killed ssh
+            }
+            throw new Lima.Failure("the connection to " + is.name + " was lost; the command in it was ended");
+        }
+
+        /** Runs a program on our terminal; its stdout, empty if it cannot. */
+        private static String terminal(List<String> command) {
+            try {
+                Process process = new ProcessBuilder(command).redirectInput(ProcessBuilder.Redirect.INHERIT)
+                        .redirectError(ProcessBuilder.Redirect.INHERIT).start();
+                return new String(process.getInputStream().readAllBytes(), UTF_8).strip();
+            } catch (IOException e) {
+                return "";
+            }
         }
 
         private String remote(Instance is, String id, boolean tty, String dir, List<String> command) {
@@ -2952,15 +3032,16 @@ class Sandbox implements Callable<Integer> {
         }
 
         /** Waits for ssh; whatever ends this process, kill -9 included, ends ssh and so the command in the guest. */
-        private int wait(ProcessBuilder builder) {
+        private int wait(ProcessBuilder builder, boolean tty) {
             Process ssh;
             Process guard;
             try {
                 ssh = builder.start();
                 guard = new ProcessBuilder("sh", "-c",
-                        "trap '' INT HUP TERM; cat >/dev/null; kill " + ssh.pid() + " 2>/dev/null")
-                        .redirectOutput(ProcessBuilder.Redirect.DISCARD).redirectError(ProcessBuilder.Redirect.DISCARD)
-                        .start();
+                        "trap '' INT HUP TERM; cat >/dev/null; kill " + ssh.pid() + " 2>/dev/null; printf %s \"$0\"",
+                        tty ? RESET : "")
+                        .redirectOutput(tty ? ProcessBuilder.Redirect.INHERIT : ProcessBuilder.Redirect.DISCARD)
+                        .redirectError(ProcessBuilder.Redirect.DISCARD).start();
             } catch (IOException e) {
                 throw new Lima.Failure("cannot run ssh: " + e.getMessage());
             }
@@ -2983,10 +3064,12 @@ class Sandbox implements Callable<Integer> {
         }
 
         private boolean saidSo(Instance is, String id) {
-            return lima
-                    .ssh(is.name, Duration.ofMinutes(1), null,
-                            "rm /run/sandbox/exit-" + id + " 2>/dev/null || rm /run/user/$(id -u)/exit-" + id)
-                    .code() == 0;
+            try {
+                return lima.ssh(is.name, Duration.ofMinutes(1), null,
+                        "rm /run/sandbox/exit-" + id + " 2>/dev/null || rm /run/user/$(id -u)/exit-" + id).code() == 0;
+            } catch (Lima.Failure noAnswer) {
+                return false;
+            }
         }
 
         private static final Pattern EVERYWHERE = Pattern
@@ -3177,24 +3260,24 @@ class Sandbox implements Callable<Integer> {
             this.progress = progress;
         }
 
-        /** A lock on a name. Its file tells what is being made and by which process, for whoever comes after a kill -9. */
+        /** A lock on a name. Its file tells what is under way and by which process, for whoever comes after a kill -9. */
         static final class Lock implements AutoCloseable {
             private final FileChannel channel;
+            private String note = "";
+            Optional<ProcessHandle> by = Optional.empty();
+            /** Was it left by a call that would have deleted the instance at its end? */
+            boolean abandoned;
 
             private Lock(FileChannel channel) {
                 this.channel = channel;
             }
 
-            /** Notes that WHAT (create, clone, base) of NAME begins, by a process; "" notes that nothing is unfinished. */
-            void making(String what, ProcessHandle by) {
-                Lima.io(() -> {
-                    channel.truncate(0);
-                    channel.write(
-                            UTF_8.encode(by == null ? what : what + " " + by.pid() + " " + born(by)),
-                            0);
-                    channel.force(false);
-                    return null;
-                });
+            /** Notes that WHAT (create, clone, base, start, delete) of NAME begins, by a process; "": nothing is unfinished. */
+            void making(String whatAndName, ProcessHandle process) {
+                note = whatAndName;
+                by = Optional.ofNullable(process);
+                String line = note + by.map(p -> " " + p.pid() + " " + born(p)).orElse("");
+                Lima.io(() -> channel.truncate(0).write(UTF_8.encode(line), 0));
             }
 
             @Override
@@ -3210,12 +3293,23 @@ class Sandbox implements Callable<Integer> {
             return process.info().startInstant().map(Instant::toEpochMilli).orElse(0L);
         }
 
-        /** Takes the lock of a name, waiting for whoever has it, and removes what an interrupted call left half-made. */
+        /**
+         * The process of a number that was noted at a time, if it is still the one: no younger, and of such a command
+         * line, of which the JVM itself would tell 4 KiB only.
+         */
+        private Optional<ProcessHandle> process(String pid, long noted, String line) {
+            return ProcessHandle.of(Long.parseLong(pid)).filter(p -> born(p) < noted + 10_000)
+                    .filter(p -> lima.run(Duration.ofMinutes(1), null, List.of("sh", "-c",
+                            "cat /proc/$0/cmdline 2>/dev/null || ps -ww -o args= -p $0", pid)).out()
+                            .replace('\0', ' ').strip().matches("(?s)" + line));
+        }
+
+        /** Takes the lock of a name, waiting for whoever has it, and clears up after an interrupted call. */
         Lock lock(String name) {
             return Lima.io(() -> {
                 Path file = lima.state("locks").resolve(name + ".lock");
                 FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.READ,
-                        StandardOpenOption.WRITE);
+                        StandardOpenOption.WRITE, StandardOpenOption.DSYNC);
                 while (!locked(channel)) {
                     progress.accept("waiting for another call that works on " + name);
                     Thread.sleep(200);
@@ -3223,22 +3317,38 @@ class Sandbox implements Callable<Integer> {
                 Lock lock = new Lock(channel);
                 ByteBuffer noted = ByteBuffer.allocate(500); // read by this channel: closing another one frees the lock
                 channel.read(noted, 0);
-                String[] left = new String(noted.array(), 0, noted.position(), UTF_8).split(" ", -1);
-                if (left.length == 4) { // killed while its limactl ran on
-                    Optional<ProcessHandle> maker = ProcessHandle.of(Long.parseLong(left[2]))
-                            .filter(p -> born(p) == Long.parseLong(left[3]));
-                    while (maker.isPresent() && maker.get().isAlive()) {
-                        progress.accept("waiting for an interrupted limactl " + left[0]);
-                        Thread.sleep(500);
-                    }
-                }
-                if (left.length > 1) {
-                    progress.accept("removing the half-made " + left[1]);
-                    delete(left[1]);
-                    lock.making("", null);
+                Matcher left = Pattern.compile("([a-z]+) ([^ ]+)(?: ([0-9]{1,9}) ([0-9]{1,18}))?")
+                        .matcher(new String(noted.array(), 0, noted.position(), UTF_8));
+                if (left.matches()) {
+                    settle(lock, left.group(1), left.group(2), left.group(3) == null ? Optional.empty()
+                            : process(left.group(3), Long.parseLong(left.group(4)),
+                                    left.group(1).equals("rm") ? ".*" : ".*" + Pattern.quote(left.group(2)) + ".*"));
                 }
                 return lock;
             });
+        }
+
+        /** After a kill -9: waits for the limactl that ran on; what it was to make goes, what it started stays. */
+        private void settle(Lock lock, String what, String name, Optional<ProcessHandle> by) {
+            if (what.equals("rm")) {
+                lock.abandoned = by.isEmpty();
+                return;
+            }
+            by.filter(p -> what.equals("base")).ifPresent(ProcessHandle::destroyForcibly); // its start may take long yet
+            while (by.filter(ProcessHandle::isAlive).isPresent() && !(what.equals("start") && lima.list().stream()
+                    .anyMatch(i -> name.equals(i.path("name").asText())
+                            && "Running".equals(i.path("status").asText())))) {
+                progress.accept("waiting for an interrupted limactl " + what + ", process " + by.get().pid());
+                LockSupport.parkNanos(500_000_000L);
+            }
+            Path dir = lima.home.resolve(name);
+            Path yaml = dir.resolve("lima.yaml");
+            boolean ours = Lima.io(() -> !Files.exists(yaml) || Files.readString(yaml).contains("v=1 kind="));
+            if (!what.equals("start") && ours && !Files.exists(dir.resolve("protected"))) { // a finished base is protected
+                progress.accept("removing the half-made " + name);
+                delete(name);
+            }
+            lock.making("", null);
         }
 
         private static boolean locked(FileChannel channel) throws IOException {
@@ -3249,17 +3359,47 @@ class Sandbox implements Callable<Integer> {
             }
         }
 
+        /**
+         * Takes away pid files that name no process of this instance, and the sockets that nothing of it serves any more.
+         * After a reboot of the host they can name anybody's process, and limactl would kill it (seen on 2.2.0).
+         */
+        void sweep(String name) {
+            String n = Pattern.quote(name);
+            String own = "(.* hostagent (.* )?" + n + "|.* -name lima-" + n + "( .*)?|.* --inst-dir [^ ]*/" + n
+                    + "( .*)?|[^ ]*krunkit .*/" + n + "/.*)";
+            Path dir = lima.home.resolve(name);
+            boolean alive = false;
+            for (Path file : files(dir, ".pid")) {
+                String pid = Lima.io(() -> Files.exists(file) ? Files.readString(file).strip() : "");
+                boolean fits = pid.matches("[0-9]{1,9}")
+                        && process(pid, file.toFile().lastModified(), own).isPresent();
+                alive |= fits;
+                Lima.io(() -> !fits && Files.deleteIfExists(file));
+            }
+            if (!alive) {
+                Stream.of(dir, dir.resolve("sock")).flatMap(d -> files(d, ".sock").stream())
+                        .forEach(socket -> Lima.io(() -> Files.deleteIfExists(socket)));
+            }
+        }
+
+        private static List<Path> files(Path dir, String suffix) {
+            return Stream.ofNullable(dir.toFile().listFiles((d, file) -> file.endsWith(suffix))).flatMap(Stream::of)
+                    .map(File::toPath).toList();
+        }
+
         /** Starts a stopped instance; shows the guest's own phases and ends at once when its set-up has failed. */
-        void start(String name, Duration limit) {
+        void start(String name, Duration limit, Lock lock) {
             disconnect(name); // a socket of an earlier boot
             Path sock = lima.home.resolve(name).resolve("sock");
             if (Files.isDirectory(sock, LinkOption.NOFOLLOW_LINKS)) { // clone and rename leave it with mode 0000: no Docker
                 Lima.io(() -> Files.setPosixFilePermissions(sock, PosixFilePermissions.fromString("rwx------")));
             }
+            sweep(name);
             progress.accept("booting " + name);
+            lock.note = lock.note.isEmpty() ? "start " + name : lock.note; // a base is noted as that
             String[] seen = {""};
             Lima.Result r = limactl(List.of("start", "--tty=false", "--timeout", limit.toSeconds() + "s", name),
-                    child -> {}, () -> {
+                    lock, () -> {
                         seen[0] = glance(name);
                         progress.accept(seen[0].startsWith("failed ") ? "" : seen[0]);
                         return !seen[0].startsWith("failed "); // Lima would wait for a probe that cannot hold until the time-out
@@ -3270,21 +3410,31 @@ class Sandbox implements Callable<Integer> {
             }
         }
 
-        /** Runs limactl for as long as GO_ON, asked every three seconds, says so. */
-        Lima.Result limactl(List<String> args, Consumer<Process> started, BooleanSupplier goOn) {
+        /**
+         * Runs limactl for as long as GO_ON, asked every three seconds, says so. The lock's file knows the process before
+         * it begins: a shell becomes limactl on our word only, which it never gets if we die before.
+         */
+        Lima.Result limactl(List<String> args, Lock lock, BooleanSupplier goOn) {
             return Lima.io(() -> {
                 Path log = Files.createTempFile(lima.state("locks"), "limactl", ".log");
+                List<String> command = List.of("sh", "-c", "read go && exec limactl \"$@\" </dev/null", "sh");
                 try {
-                    Process child = lima.builder(Stream.concat(Stream.of("limactl"), args.stream()).toList())
-                            .redirectInput(new File("/dev/null")).redirectOutput(ProcessBuilder.Redirect.DISCARD)
-                            .redirectError(log.toFile()).start();
-                    started.accept(child);
+                    Process child = lima.builder(Stream.concat(command.stream(), args.stream()).toList())
+                            .redirectOutput(ProcessBuilder.Redirect.DISCARD).redirectError(log.toFile()).start();
+                    lock.making(lock.note, child.toHandle());
+                    try (OutputStream word = child.getOutputStream()) {
+                        word.write("go\n".getBytes(UTF_8));
+                    } catch (IOException killed) {
+                        child.destroy();
+                    }
                     while (!child.waitFor(3, TimeUnit.SECONDS)) {
                         if (!goOn.getAsBoolean()) {
                             child.destroy();
                         }
                     }
-                    return new Lima.Result(child.exitValue(), "", Files.readString(log));
+                    int code = child.exitValue();
+                    return new Lima.Result(code, "", Files.readString(log)
+                            + (code > 128 ? "\nit was ended by signal " + (code - 128) : ""));
                 } finally {
                     Files.deleteIfExists(log);
                 }
@@ -3321,12 +3471,10 @@ class Sandbox implements Callable<Integer> {
         }
 
         private String hostagent(String name) {
-            return Lima.io(() -> {
-                Path log = lima.home.resolve(name).resolve("ha.stderr.log");
-                return !Files.exists(log) ? ""
-                        : Files.readAllLines(log).stream().filter(l -> l.matches(".*\"level\":\"(fatal|error)\".*"))
-                                .reduce("", (a, b) -> "\n  " + b);
-            });
+            Path log = lima.home.resolve(name).resolve("ha.stderr.log");
+            return !Files.exists(log) ? ""
+                    : Lima.io(() -> Files.readAllLines(log)).stream()
+                            .filter(l -> l.matches(".*\"level\":\"(fatal|error)\".*")).reduce("", (a, b) -> "\n  " + b);
         }
 
         /** Is our connection of this boot open? Then readiness and mounts were proven in this boot. */
@@ -3370,10 +3518,12 @@ class Sandbox implements Callable<Integer> {
             Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
         }
 
-        /** Stops an instance; twice is no error. Its guest is asked first, then the power is cut. */
+        /** Stops an instance, a broken one too; twice is no error. Its guest is asked first, then the power is cut. */
         void stop(String name) {
             disconnect(name);
+            sweep(name);
             if (lima.run(Duration.ofMinutes(7), null, List.of("limactl", "stop", name)).code() != 0) {
+                direct(name, "sync");
                 lima.limactl("stop", "-f", name);
             }
         }
@@ -3381,14 +3531,13 @@ class Sandbox implements Callable<Integer> {
         /** Deletes an instance; a half-made one without a lima.yaml too, which limactl refuses to (seen on 2.2.0). */
         void delete(String name) {
             disconnect(name);
+            sweep(name);
             Lima.Result r = lima.run(Duration.ofMinutes(2), null, List.of("limactl", "delete", "-f", name));
             Path dir = lima.home.resolve(name);
             if (Files.exists(dir.resolve("lima.yaml"))) {
                 throw new Lima.Failure("limactl did not delete " + name + ": " + Lima.reason(r.err()));
             }
-            if (Files.isDirectory(dir)) {
-                lima.run(Duration.ofMinutes(2), null, List.of("rm", "-rf", "--", dir.toString()));
-            }
+            lima.run(Duration.ofMinutes(2), null, List.of("rm", "-rf", "--", dir.toString()));
         }
     }
     // --- end of Life ---
