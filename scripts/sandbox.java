@@ -111,7 +111,8 @@ class Sandbox implements Callable<Integer> {
             "cp");
 
     private static final Set<String> SCRIPTS = Set.of(
-            "sandbox", "sandboxes", "snapshot", "docker-context", "ghostty-terminfo", "editor", "doctor", "review");
+            "sandbox", "sandboxes", "snapshot", "docker-context", "ghostty-terminfo", "editor", "doctor", "review",
+            "lima-install");
 
     private static final Map<String, String> SYNONYMS = Map.of("ls", "list", "rm", "delete", "copy", "cp", "ps",
             "list");
