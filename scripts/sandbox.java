@@ -111,7 +111,8 @@ class Sandbox implements Callable<Integer> {
             "cp");
 
     private static final Set<String> SCRIPTS = Set.of(
-            "sandbox", "sandboxes", "snapshot", "docker-context", "ghostty-terminfo", "editor", "doctor", "review");
+            "sandbox", "sandboxes", "snapshot", "docker-context", "ghostty-terminfo", "editor", "doctor", "review",
+            "lima-install");
 
     private static final Map<String, String> SYNONYMS = Map.of("ls", "list", "rm", "delete", "copy", "cp", "ps",
             "list");
@@ -217,6 +218,7 @@ class Sandbox implements Callable<Integer> {
     private Talk talk;
     private Lima lima;
     private Life life;
+    private Setup setup;
 
     Sandbox(Host host, List<String> argv) {
         this.host = host;
@@ -253,10 +255,6 @@ class Sandbox implements Callable<Integer> {
                         throw e;
                     }
                     host.err.println("sandbox: " + failure.getMessage());
-                    if (failure.getMessage().startsWith("limactl was not found")) {
-                        host.err.println("Lima has to be installed first: https://lima-vm.io/docs/installation/"
-                                + "\nTo look around without it, in a checkout: testbed/try ./sandbox demo");
-                    }
                     host.err.flush();
                     return failure.code;
                 });
@@ -275,16 +273,21 @@ class Sandbox implements Callable<Integer> {
         talk = new Talk(host, quiet, yes);
         lima = new Lima(host.env);
         life = new Life(lima, talk::phase);
+        setup = new Setup(lima, talk, host);
+        Optional<Instance> open = openAlready();
+        if (open.isEmpty()) {
+            setup.lima();
+        }
         if (words.isEmpty() && nameOption == null && !rebuildBase) {
             return overview();
         }
         try (Talk closing = talk) {
-            Base base = new Base(lima, life, talk, host);
+            Base base = new Base(lima, life, talk, host, setup);
             if (rebuildBase && words.isEmpty() && nameOption == null) {
+                setup.ready(vmTypeWanted());
                 base.rebuild(origin(), timeoutWanted(), addAgents);
                 return 0;
             }
-            Optional<Instance> open = openAlready();
             List<Instance> all = open.isPresent() ? List.of(open.get())
                     : lima.list().stream().map(Instance::of).toList();
             Choice choice = choose(all);
@@ -347,7 +350,13 @@ class Sandbox implements Callable<Integer> {
         publishOptions.forEach(Template::publish);
         Resources.size("--memory", memory);
         Resources.size("--disk", disk);
-        timeoutWanted();
+        if (timeout != null) {
+            timeoutWanted();
+        }
+    }
+
+    private String vmTypeWanted() {
+        return vmType != null ? vmType : Host.mac() ? "vz" : "qemu";
     }
 
     /** What a new sandbox is made of: asked for, else from the environment. */
@@ -360,7 +369,7 @@ class Sandbox implements Callable<Integer> {
     /** How long a boot may take: asked for, else 10 minutes, 30 without hardware virtualisation. */
     private Duration timeoutWanted() {
         if (timeout == null) {
-            return Duration.ofMinutes(host.emulated() ? 30 : 10);
+            return Duration.ofMinutes(setup.emulated() ? 30 : 10);
         }
         Matcher m = Pattern.compile("([1-9][0-9]{0,5})([smh])").matcher(timeout);
         if (!m.matches()) {
@@ -525,6 +534,7 @@ class Sandbox implements Callable<Integer> {
             Instance is = instance(choice.name).orElse(null);
             boolean making = is == null;
             if (making) {
+                setup.ready(vmTypeWanted());
                 make(choice, base, lock);
                 is = instance(choice.name)
                         .orElseThrow(() -> new Lima.Failure("limactl made no instance " + choice.name));
@@ -538,8 +548,10 @@ class Sandbox implements Callable<Integer> {
                 talk.say("read-only does not hold with virtiofs under QEMU: root in the sandbox can write there");
             }
             if (!is.is("Running")) {
+                setup.ready(is.vmType);
                 Audit.before(is, lima);
                 checkMemory(is);
+                setup.starting();
                 try {
                     life.start(choice.name, timeoutWanted(), lock);
                 } catch (Lima.Failure failure) { // limactl does not say which probe it waited for
@@ -935,6 +947,7 @@ class Sandbox implements Callable<Integer> {
         final boolean stdinTty;
         final boolean stdoutTty;
         final boolean stderrTty;
+        final boolean root;
 
         Host(Map<String, String> env, Path cwd, PrintWriter out, PrintWriter err, InputStream in, String command,
                 int ttys) {
@@ -947,6 +960,7 @@ class Sandbox implements Callable<Integer> {
             this.stdinTty = (ttys & 1) != 0;
             this.stdoutTty = (ttys & 2) != 0;
             this.stderrTty = (ttys & 4) != 0;
+            this.root = (ttys & 8) != 0;
         }
 
         static Host ofThisProcess() {
@@ -976,11 +990,11 @@ class Sandbox implements Callable<Integer> {
             return told != null ? told : System.getenv("JBANG_LAUNCH_CMD") != null ? "jbang sandbox.java" : "sandbox";
         }
 
-        /** Bits 1, 2, 4 for a terminal on 0, 1, 2: asked of a child, as System.console() does not tell about stderr. */
+        /** Bits 1, 2, 4 for a terminal on 0, 1, 2, 8 for root: asked of a child, as Java tells neither. */
         private static int terminals() {
             try {
                 return new ProcessBuilder("sh", "-c", "n=0; test -t 0 && n=1; test -t 1 && n=$((n+2));"
-                        + " test -t 2 && n=$((n+4)); exit $n")
+                        + " test -t 2 && n=$((n+4)); test \"$(id -u)\" = 0 && n=$((n+8)); exit $n")
                         .inheritIO().start().waitFor();
             } catch (IOException e) {
                 return 0;
@@ -1005,14 +1019,6 @@ class Sandbox implements Callable<Integer> {
                 return script.equals("sandboxes") ? command : command + " " + script;
             }
             return command.replaceFirst("\\bsandbox(?=$|@|\\.java)", script);
-        }
-
-        /** True where no hardware virtualisation can be had, so that everything takes several times as long. */
-        boolean emulated() {
-            boolean asked = env.entrySet().stream()
-                    .anyMatch(e -> e.getKey().startsWith("QEMU_SYSTEM_") && e.getValue().contains("accel=tcg"));
-            Path kvm = Path.of("/dev/kvm");
-            return asked || !mac() && !(Files.isReadable(kvm) && Files.isWritable(kvm));
         }
 
         static boolean mac() {
@@ -1155,6 +1161,188 @@ class Sandbox implements Callable<Integer> {
 
         private static String cut(String text) {
             return text.length() <= 55 ? text : text.substring(0, 54) + "…";
+        }
+    }
+
+    /** What has to be on this computer before anything is made or started: Lima of a known version, QEMU, KVM. */
+    static final class Setup {
+        private final Lima lima;
+        private final Talk talk;
+        private final Host host;
+        private final String arch;
+        private final String variable;
+        private String version;
+        private String qemu;
+        private Boolean kvm;
+        private String trouble = "";
+
+        Setup(Lima lima, Talk talk, Host host) {
+            this.lima = lima;
+            this.talk = talk;
+            this.host = host;
+            this.arch = System.getProperty("os.arch").equals("aarch64") ? "aarch64" : "x86_64";
+            this.variable = "QEMU_SYSTEM_" + arch.toUpperCase(Locale.ROOT);
+        }
+
+        /** Lima is there, or is installed now, or this ends with what to do. */
+        void lima() {
+            if (host.root) {
+                throw new Lima.Failure(
+                        "Lima refuses to run as root, and sandboxes with it. Use an ordinary user: su - NAME");
+            }
+            if (missing("limactl")) {
+                install("Lima is not installed. Install it now?", "limactl was not found on the PATH"
+                        + "\nLima has to be installed first: https://lima-vm.io/docs/installation/"
+                        + "\nTo look around without it, in a checkout: testbed/try ./sandbox demo", "limactl");
+            }
+        }
+
+        private boolean missing(String program) {
+            return lima.which(program).equals(program);
+        }
+
+        /** Before an instance of this type is made or started: is Lima's version known, and QEMU there? */
+        void ready(String vmType) {
+            if (version == null) {
+                checkVersion();
+            }
+            if (qemu != null || !vmType.equals("qemu")) {
+                return;
+            }
+            qemu = host.env.getOrDefault(variable, "").isBlank() ? "qemu-system-" + arch
+                    : host.env.get(variable).strip().split("\\s+")[0];
+            List<String> lacks = Stream.of(qemu, "qemu-img").filter(p -> !p.contains("/") && missing(p)).toList();
+            if (lacks.isEmpty()) {
+                return;
+            }
+            String error = String.join(" and ", lacks) + (lacks.size() == 1 ? " was" : " were")
+                    + " not found on the PATH, and Lima needs QEMU";
+            if (Host.mac()) {
+                throw new Lima.Failure(error + ": brew install qemu");
+            }
+            install("QEMU is not installed. Install it now?", error + ": install this system's packages of it",
+                    lacks.toArray(String[]::new));
+        }
+
+        /** Lima 2.0 to 2.2 is known, builds between releases (2.2.0-14-gabc, 2.2.0.m) among it. */
+        private void checkVersion() {
+            version = lima.run(Duration.ofMinutes(1), null, List.of("limactl", "--version")).out().strip();
+            Matcher m = Pattern.compile("version v?([0-9]{1,4})[.]([0-9]{1,4})(?![0-9]).*").matcher(version);
+            int number = m.find() ? Integer.parseInt(m.group(1)) * 10_000 + Integer.parseInt(m.group(2)) : 0;
+            String told = version.replaceFirst("^limactl version ", "");
+            if (number > 0 && number < 20_000) {
+                throw new Lima.Failure("limactl is Lima " + told + " (" + lima.which("limactl")
+                        + "), and sandboxes need 2.0 or newer. To update it: "
+                        + (Host.mac() ? "brew upgrade lima" : host.sibling("lima-install")));
+            }
+            if (number == 0 || number > 20_002) {
+                talk.say("Lima " + (told.isEmpty() ? "of no known version" : told)
+                        + " is untested with this, going on (tested: 2.0 to 2.2)");
+            }
+        }
+
+        /** True where no hardware virtualisation can be had, so that everything takes several times as long. */
+        boolean emulated() {
+            if (kvm == null) {
+                String told = host.env.getOrDefault(variable, "");
+                kvm = !told.contains("accel=tcg") && (Host.mac() || !told.isBlank() || kvmWorks());
+            }
+            return !kvm;
+        }
+
+        /**
+         * Before limactl start: where KVM cannot be used QEMU is told to emulate. Lima only looks whether /dev/kvm exists,
+         * and then the boot fails; its own arguments follow those of this variable, where they do not contradict them.
+         */
+        void starting() {
+            if (emulated() && !trouble.isEmpty()) {
+                talk.say(trouble + ": QEMU emulates the processor, which is several times slower");
+                trouble = "";
+                lima.env.put(variable, arch.equals("aarch64")
+                        ? "qemu-system-aarch64 -machine virt,accel=tcg -cpu max"
+                        : "qemu-system-x86_64 -machine q35,vmport=off,accel=tcg -cpu max");
+            }
+        }
+
+        /** Runs QEMU for a blink as Lima would: the device can be there, can be opened, and QEMU still abort. */
+        private boolean kvmWorks() {
+            Lima.Result r;
+            try {
+                r = lima.run(Duration.ofSeconds(10), "quit\n", List.of("sh", "-c", "ulimit -c 0; exec \"$@\"", "sh",
+                        "qemu-system-" + arch, "-machine", (arch.equals("aarch64") ? "virt" : "q35") + ",accel=kvm",
+                        "-cpu", "host", "-S", "-display", "none", "-nodefaults", "-monitor", "stdio"));
+            } catch (Lima.Failure e) {
+                r = new Lima.Result(1, "", e.getMessage());
+            }
+            Path device = Path.of("/dev/kvm");
+            if (r.code() != 0) {
+                trouble = !Files.exists(device) ? "there is no /dev/kvm here"
+                        : Files.isReadable(device) && Files.isWritable(device)
+                                ? "/dev/kvm cannot be used (" + r.err().lines().findFirst().orElse("exit code "
+                                        + r.code()) + ")"
+                                : "you may not use /dev/kvm (for the next time: sudo usermod -aG kvm $USER, then log in"
+                                        + " again)";
+            }
+            return r.code() == 0;
+        }
+
+        /** Runs lima-install if the user wants it; without a terminal and without --yes this is the given error. */
+        private void install(String question, String error, String... programs) {
+            if (!talk.yes && !talk.interactive()) {
+                throw new Lima.Failure(error + "\nTo have it installed: " + host.sibling("lima-install")
+                        + " (or this command with --yes)");
+            }
+            List<String> call = installer(error);
+            if (!talk.yes) {
+                run(call, "--check");
+                talk.confirm(question);
+            }
+            if (run(call, "--yes") != 0) {
+                throw new Lima.Failure("it was not installed, see above");
+            }
+            Stream.of(programs).filter(this::missing).findFirst().ifPresent(p -> {
+                throw new Lima.Failure("it was installed, and yet: " + p + " was not found on the PATH");
+            });
+        }
+
+        /** How lima-install is started from here: beside us on the class path, as a file, or by its JBang name. */
+        private List<String> installer(String error) {
+            if (Sandbox.class.getResource("LimaInstall.class") != null) {
+                String path = Stream.of(Sandbox.class, CommandLine.class).map(c -> Lima.io(() -> Path.of(
+                        c.getProtectionDomain().getCodeSource().getLocation().toURI()).toString()))
+                        .collect(Collectors.joining(File.pathSeparator));
+                return List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp", path,
+                        "dev.limasandbox.LimaInstall");
+            }
+            String name = host.sibling("lima-install");
+            Path file = host.cwd.resolve("lima-install.java");
+            boolean alone = host.command.equals("jbang sandbox.java");
+            if (name.startsWith("jbang ") && !missing("jbang")
+                    && (!alone || Files.exists(file) && Files.exists(host.cwd.resolve("sandbox.java")))) {
+                return List.of(lima.which("jbang"), alone ? file.toString() : name.substring("jbang ".length()));
+            }
+            throw new Lima.Failure(
+                    error + "\nlima-install.java of this project does that; put beside sandbox.java it is"
+                            + " run from here, or: jbang lima-install.java");
+        }
+
+        private int run(List<String> installer, String option) {
+            List<String> call = new ArrayList<>(installer);
+            call.add(option);
+            return Lima.io(() -> {
+                ProcessBuilder builder = new ProcessBuilder(call).inheritIO();
+                if (!talk.interactive()) {
+                    builder.redirectInput(new File("/dev/null")); // what is piped in belongs to the session
+                }
+                builder.environment().clear();
+                builder.environment().putAll(host.env);
+                Process child = builder.start();
+                Thread hook = new Thread(child::destroy);
+                Runtime.getRuntime().addShutdownHook(hook);
+                int code = child.waitFor();
+                Runtime.getRuntime().removeShutdownHook(hook);
+                return code;
+            });
         }
     }
 
@@ -2472,12 +2660,14 @@ class Sandbox implements Callable<Integer> {
         private final Life life;
         private final Talk talk;
         private final Host host;
+        private final Setup setup;
 
-        Base(Lima lima, Life life, Talk talk, Host host) {
+        Base(Lima lima, Life life, Talk talk, Host host, Setup setup) {
             this.lima = lima;
             this.life = life;
             this.talk = talk;
             this.host = host;
+            this.setup = setup;
         }
 
         /** The name of the template's finished base; built now if there is none. */
@@ -2540,7 +2730,7 @@ class Sandbox implements Callable<Integer> {
             String name = Stream.iterate(1, n -> n + 1).map(n -> "base-" + id.substring(0, 8) + (n == 1 ? "" : "-" + n))
                     .filter(n -> !taken.contains(n)).findFirst().orElseThrow();
             talk.say("First use of this template: its base is built once, in about "
-                    + (host.emulated() ? "15 minutes without hardware virtualisation" : "5 minutes")
+                    + (setup.emulated() ? "15 minutes without hardware virtualisation" : "5 minutes")
                     + " and 3 GB. The next sandbox takes seconds.");
             Resources resources = new Resources(
                     Math.min(4, Runtime.getRuntime().availableProcessors()),
@@ -2557,6 +2747,7 @@ class Sandbox implements Callable<Integer> {
         /** Boots the base once, proves its set-up, adds agents, clears what must not be the same in clones, stops it. */
         private void provision(Instance base, String id, List<String> agents, Duration timeout, Life.Lock lock) {
             String name = base.name;
+            setup.starting();
             life.start(name, timeout, lock);
             life.connect(name, timeout);
             String report = Proof.of(lima, name, List.of(), List.of());
@@ -3136,6 +3327,7 @@ class Sandbox implements Callable<Integer> {
         Lima(Map<String, String> caller) {
             env = new TreeMap<>(caller);
             env.keySet().removeIf(name -> !PASSED.matcher(name).matches());
+            env.merge("PATH", caller.getOrDefault("HOME", "") + "/.local/bin", (path, ours) -> path + ":" + ours);
             String told = caller.getOrDefault("LIMA_HOME", "");
             home = told.isEmpty() ? Path.of(caller.getOrDefault("HOME", "/"), ".lima") : Path.of(told).toAbsolutePath();
         }
@@ -3143,14 +3335,11 @@ class Sandbox implements Callable<Integer> {
         /** Runs a program to its end; a missing one or too long a run is a failure, an exit code is not. */
         Result run(Duration limit, String stdin, List<String> command) {
             return io(() -> {
-                Process process = builder(command).redirectInput(stdin == null
-                        ? ProcessBuilder.Redirect.from(new File("/dev/null")) : ProcessBuilder.Redirect.PIPE).start();
+                Process process = builder(command).start();
                 var out = CompletableFuture.supplyAsync(() -> io(() -> process.getInputStream().readAllBytes()));
                 var err = CompletableFuture.supplyAsync(() -> io(() -> process.getErrorStream().readAllBytes()));
-                if (stdin != null) {
-                    try (OutputStream to = process.getOutputStream()) {
-                        to.write(stdin.getBytes(UTF_8));
-                    }
+                try (OutputStream to = process.getOutputStream()) {
+                    to.write((stdin == null ? "" : stdin).getBytes(UTF_8));
                 }
                 if (!process.waitFor(limit.toMillis(), TimeUnit.MILLISECONDS)) {
                     process.destroyForcibly();
@@ -3161,10 +3350,17 @@ class Sandbox implements Callable<Integer> {
         }
 
         ProcessBuilder builder(List<String> command) {
-            ProcessBuilder builder = new ProcessBuilder(command);
+            ProcessBuilder builder = new ProcessBuilder(new ArrayList<>(command));
+            builder.command().set(0, which(command.get(0)));
             builder.environment().clear();
             builder.environment().putAll(env);
             return builder;
+        }
+
+        /** Where a program is on our PATH, which Java does not look at; the name as it is if nowhere. */
+        String which(String program) {
+            return Stream.of(env.get("PATH").split(":")).map(d -> Path.of(d, program))
+                    .filter(Files::isExecutable).findFirst().map(Path::toString).orElse(program);
         }
 
         /** Runs limactl, which must succeed; its stdout. A failure carries its last words. */
@@ -3183,9 +3379,15 @@ class Sandbox implements Callable<Integer> {
             return last.isEmpty() ? "it said nothing" : last;
         }
 
-        /** All instances, as limactl tells of them; its --format json would break at 64 KiB an instance. */
+        /**
+         * All instances, as limactl tells of them; its --format json would break at 64 KiB an instance. Before 2.2 one
+         * directory without a lima.yaml, half-made, spoils the whole list: then the others are asked for by name.
+         */
         List<JsonNode> list() {
-            String lines = limactl("list", "--format", "{{json .}}");
+            Result all = run(Duration.ofMinutes(5), null, List.of("limactl", "list", "--format", "{{json .}}"));
+            String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
+            String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
+                    Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
             return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> JSON.readTree(l))).toList();
         }
 
