@@ -212,6 +212,46 @@ class ConfigTest {
         }
     }
 
+    @Test
+    void aSandboxOfAnOlderVersionIsEnteredAndOneLineSaysWhatItLacks() {
+        World world = World.shared();
+        Path project = world.project("older");
+        String text = world.cli().run("--print-template").exits(0).out();
+        Path old = World.write(project.resolve("old.yaml"), text.replaceAll("version=[0-9]+", "version=1")
+                .replaceAll("agent-sandbox [0-9]+\"", "agent-sandbox 1\""));
+        try {
+            Cli.Result r = world.at(project).run("--no-base", "--template", old.toString(), "older", "echo", "well")
+                    .exits(0).out("well\n");
+            assertEquals(1, r.err().lines().filter(l -> l.contains("older version of sandbox")).count(), r.err());
+            world.at(project).run("older", "true").exits(0).errLacks("older version");
+        } finally {
+            world.delete("older");
+        }
+    }
+
+    @Test
+    void aProbeThatNeverHoldsIsNamedWithItsHint() {
+        World world = World.shared();
+        Path project = world.project("probed");
+        Path template = World.write(project.resolve("t.yaml"), """
+                base: template:_images/ubuntu-lts
+                probes:
+                - description: the moon is full
+                  script: |
+                    #!/bin/sh
+                    test -e /moon
+                  hint: wait for it
+                """);
+        try {
+            String[] named = {"'the moon is full' does not hold: wait for it", "limactl delete -f probed"};
+            world.at(project).run("--no-base", "--timeout", "10s", "--template", template.toString(), "probed", "true")
+                    .exits(125).out("").errHas(named);
+            world.at(project).run("probed", "true").exits(125).out("").errHas(named);
+        } finally {
+            world.delete("probed");
+        }
+    }
+
     // --- ports ---
 
     @Test

@@ -183,6 +183,7 @@ class RealLimaIT {
         limactl("stop", "demo").exits(0);
         sandbox(Duration.ofMinutes(20), "demo", "sh", "-c", "cat ~/.claude/.credentials.json; docker images").exits(0)
                 .outHas("login", "tiny").errHas("booting demo").errLacks("installing");
+        demo("sh", "-c", "ls /run/sandbox/fast && cloud-init status").outHas("/run/sandbox/fast", "disabled");
         sandbox(Duration.ofMinutes(5), Map.of("ANTHROPIC_API_KEY", "sk-test"), "demo", "claude", "--version").exits(0)
                 .errHas("forwarding ANTHROPIC_API_KEY", "claude bills ANTHROPIC_API_KEY");
     }
@@ -214,12 +215,22 @@ class RealLimaIT {
     void oddDirectoriesSurviveARestart() throws IOException {
         limactl("stop", "demo").exits(0);
         limactl("stop", "odd").exits(0);
-        sandbox(Duration.ofMinutes(20), "odd", "true").exits(0);
+        sandbox(Duration.ofMinutes(20), "odd", "ls", "/run/sandbox/fast").exits(0).out("/run/sandbox/fast\n");
         oddDirectoriesWork();
     }
 
+    /** One directory less is something new for the guest. */
     @Test
     @Order(13)
+    void aMachineThatIsToldSomethingNewIsBootedByCloudInit() {
+        limactl("stop", "odd").exits(0);
+        limactl("edit", "--tty=false", "--set", "del(.mounts[0])", "odd").exits(0);
+        sandbox(Duration.ofMinutes(20), "odd", "sh", "-c",
+                "ls /run/sandbox/fast 2>/dev/null; sudo ls -A /var/lib/sandbox/kept").exits(0).out("state\n");
+    }
+
+    @Test
+    @Order(14)
     void deletionTakesAllButTheBase() {
         limactl("delete", "-f", "odd").exits(0);
         limactl("delete", "-f", "demo").exits(0);
@@ -229,7 +240,7 @@ class RealLimaIT {
 
     /** While a base is built and in a session: whoever gets an answer came through the proxy and trusted it. */
     @Test
-    @Order(14)
+    @Order(15)
     void aProxyThatLooksIntoTlsIsPassedByAllClients() throws IOException {
         try (Interceptor proxy = new Interceptor(Files.createDirectories(root.resolve("proxy")))) {
             Path template = World.write(root.resolve("proxy/template.yaml"), "base: " + ENV.get("SANDBOX_TEMPLATE")
@@ -248,7 +259,7 @@ class RealLimaIT {
 
     /** Every package of the template installed for real in a bare guest; once for each version of the template. */
     @Test
-    @Order(15)
+    @Order(16)
     void aBareGuestIsSetUpFromNothing() throws IOException {
         Cli.Result image = call(Duration.ofMinutes(20), Map.of(),
                 List.of(World.CHECKOUT + "/testbed/image/build", "--bare")).exits(0);
