@@ -2332,8 +2332,9 @@ class Sandbox implements Callable<Integer> {
                           done
                         done
                         sh /var/lib/sandbox/boot.sh
-                        # `cloud-init status` then says "disabled", and nobody waits for it.
-                        [ ! -e /run/cloud-init/enabled ] || mv /run/cloud-init/enabled /run/cloud-init/disabled
+                        # `cloud-init status` goes on saying how the last one ended, and nobody waits for it.
+                        mkdir -p /run/cloud-init
+                        ln -sf /var/lib/cloud/data/status.json /var/lib/cloud/data/result.json /run/cloud-init/
                         touch /run/sandbox/fast
                         ;;
                       finish)

@@ -183,7 +183,7 @@ class RealLimaIT {
         limactl("stop", "demo").exits(0);
         sandbox(Duration.ofMinutes(20), "demo", "sh", "-c", "cat ~/.claude/.credentials.json; docker images").exits(0)
                 .outHas("login", "tiny").errHas("booting demo").errLacks("installing");
-        demo("sh", "-c", "ls /run/sandbox/fast && cloud-init status").outHas("/run/sandbox/fast", "disabled");
+        demo("sh", "-c", "ls /run/sandbox/fast && cloud-init status").outHas("/run/sandbox/fast", "done");
         sandbox(Duration.ofMinutes(5), Map.of("ANTHROPIC_API_KEY", "sk-test"), "demo", "claude", "--version").exits(0)
                 .errHas("forwarding ANTHROPIC_API_KEY", "claude bills ANTHROPIC_API_KEY");
     }
