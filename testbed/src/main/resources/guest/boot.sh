@@ -8,6 +8,14 @@ log=/var/log/sandbox.log
 [ "$STANDIN_RUN" = /run ] || log=$STANDIN_RUN/sandbox.log
 
 begin() {
+    # All output is cloud-init's, which keeps it in a log; where a script failed is written nowhere else.
+    console=$STANDIN_RUN/console
+    rm -f "$console"
+    if : 2>/dev/null >>/var/log/cloud-init-output.log && mkfifo "$console"; then
+        tee -a /var/log/cloud-init-output.log <"$console" &
+        exec >"$console" 2>&1
+    fi
+    echo "Cloud-init (pretended) running 'init-local'"
     mkdir -p "$XDG_RUNTIME_DIR"
     echo $$ >"$STANDIN_RUN/standin-init.pid"
     chmod 700 "$XDG_RUNTIME_DIR"
@@ -99,5 +107,6 @@ finish() {
     say "Exiting with code 0"
     while :; do
         wait "$sshd"
+        kill -0 "$sshd" 2>/dev/null || { sleep 60 & wait $!; } # a guest whose sshd was killed runs on
     done
 }

@@ -229,6 +229,23 @@ class ConfigTest {
         }
     }
 
+    /** Lima exits with 0 and calls the machine ready (seen on 2.2.0). */
+    @Test
+    void aScriptOfAForeignTemplateThatFailsIsShownWithItsLastWords() {
+        World world = World.shared();
+        Path project = world.project("cheese");
+        Path template = world.template("system", "echo 'the cheese is out'\nexit 7\n");
+        try {
+            world.at(project).run("--no-base", "--template", template.toString(), "cheese", "true").exits(125).out("")
+                    .errHas("its set-up failed: ", "/provision.system/", "  the cheese is out",
+                            "limactl shell cheese");
+            world.at(project).run("cheese", "true").exits(125).out("").errHas("the cheese is out");
+            world.stop("cheese");
+        } finally {
+            world.delete("cheese");
+        }
+    }
+
     @Test
     void aProbeThatNeverHoldsIsNamedWithItsHint() {
         World world = World.shared();
