@@ -2816,6 +2816,7 @@ class Sandbox implements Callable<Integer> {
                 }
             }
             talk.phase((overlay(source) ? "cloning " : "copying the disk of ") + source.name);
+            life.sweep(source.name); // a socket that a hard stop left fails the clone, whose sock/ has mode 0000
             List<String> call = new ArrayList<>(List.of("clone", "--tty=false"));
             call.addAll(options(wish, settings));
             call.addAll(List.of(source.name, wish.name));
