@@ -2643,7 +2643,8 @@ class Sandbox implements Callable<Integer> {
                 return code;
             }
             if (tty) {
-                terminal(List.of("sh", "-c", "trap '' TTOU; stty \"$1\"; printf %s \"$2\" >/dev/tty", "sh", saved, RESET));
+                terminal(List.of("sh", "-c", "trap '' TTOU; stty \"$1\"; printf %s \"$2\" >/dev/tty", "sh", saved,
+                        RESET));
             }
             if (code != 255) {
                 return code; // somebody killed ssh
