@@ -98,6 +98,6 @@ finish() {
     echo "$$" >"$STANDIN_RUN/lima-boot-done"
     say "Exiting with code 0"
     while :; do
-        wait "$sshd"
+        wait "$sshd" || sleep 1
     done
 }
