@@ -107,6 +107,6 @@ finish() {
     say "Exiting with code 0"
     while :; do
         wait "$sshd"
-        kill -0 "$sshd" 2>/dev/null || { sleep 60 & wait $!; } # a guest whose sshd was killed runs on
+        kill -0 "$sshd" 2>/dev/null || { sleep 1 & wait $!; } # a guest whose sshd was killed runs on
     done
 }

@@ -127,7 +127,7 @@ final class Cidata {
         script.append("PRIVATE_PIDS=" + (!Home.MAC && Bubblewrap.hasPrivatePids() ? "1" : "") + "\n");
         script.append("AGENT_SANDBOX=" + agentSandboxVersion() + "\n");
         script.append(". " + Sh.quote(guest.cidataInside() + "/lib.sh") + "\n");
-        script.append("begin\n");
+        script.append("begin\n").append(Faults.inGuest());
         for (Map<String, Object> forward : config.portForwards()) {
             String socket = Maps.text(forward, "guestSocket", "");
             if (socket.endsWith("docker.sock")) {
@@ -159,7 +159,7 @@ final class Cidata {
             String text = Maps.text(entry, mode.equals("data") ? "content" : "script", "");
             write(file, text);
             if (isTakenAsDone(mode, text)) {
-                script.append("taken_as_done " + file + "\n");
+                script.append(Faults.packages("taken_as_done " + file + "\n"));
             } else if (mode.equals("data")) {
                 String path = Sh.quote(Maps.text(entry, "path", ""));
                 String permissions = Maps.text(entry, "permissions", "644");
