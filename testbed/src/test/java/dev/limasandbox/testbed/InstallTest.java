@@ -36,10 +36,10 @@ class InstallTest {
     void aComputerWithoutLima() throws IOException {
         root = Files.createTempDirectory(Path.of("/tmp").toRealPath(), "li");
         home = World.directory(root.resolve("h"));
-        programs = new Programs(root.resolve("b")).usual().computer("Linux", "x86_64").uid(1000)
+        programs = new Programs(root.resolve("b")).computer("Linux", "x86_64").uid(1000)
                 .idle("qemu-system-x86_64", "qemu-img");
         releases = new Releases().release("2.2.0", "x86_64", LIMACTL.formatted("2.2.0"));
-        environment = new LinkedHashMap<>(Map.of("HOME", home.toString(), "PATH", programs.bin.toString(), "LANG",
+        environment = new LinkedHashMap<>(Map.of("HOME", home.toString(), "PATH", programs.path(), "LANG",
                 "C.UTF-8", "SANDBOX_LIMA_RELEASES", releases.address()));
     }
 

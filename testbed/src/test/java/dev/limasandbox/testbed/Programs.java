@@ -3,6 +3,7 @@ package dev.limasandbox.testbed;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -10,27 +11,52 @@ import java.util.stream.Stream;
 
 /** The programs of a pretended computer: a directory for the PATH, in which some of this one's are and others not. */
 final class Programs {
-    private static final String NOT_EVERYWHERE = "limactl|lima|qemu-.*|sudo|apt-get|dnf|pacman|zypper|apk|brew|jbang";
+    private static final List<String> OWN = List.of("curl", "wget", "ssh", "id", "uname");
+    private static final String NOT_EVERYWHERE = "limactl|lima|qemu-.*|sudo|apt-get|dnf|pacman|zypper|apk|brew|jbang|"
+            + String.join("|", OWN);
+    private static Path usual;
 
     final Path bin;
 
+    /** This computer's programs, without those that a computer without Lima may lack. */
     Programs(Path bin) {
         this.bin = World.directory(bin);
+        for (String name : OWN) {
+            directories().map(d -> d.resolve(name)).filter(Files::isExecutable).findFirst()
+                    .ifPresent(f -> World.link(bin.resolve(name), f));
+        }
     }
 
-    /** This computer's, without those that a computer without Lima may lack. */
-    Programs usual() {
-        String path = System.getenv("PATH") + ":/usr/bin:/bin:/usr/sbin:/sbin";
-        for (String directory : Arrays.stream(path.split(":")).distinct().toList()) {
-            try (Stream<Path> files = Files.list(Path.of(directory))) {
-                files.filter(f -> Files.isExecutable(f) && !f.getFileName().toString().matches(NOT_EVERYWHERE))
-                        .filter(f -> !Files.exists(bin.resolve(f.getFileName())))
-                        .forEach(f -> World.link(bin.resolve(f.getFileName()), f));
+    String path() {
+        return bin + ":" + usual();
+    }
+
+    private static Stream<Path> directories() {
+        return Arrays.stream((System.getenv("PATH") + ":/usr/bin:/bin:/usr/sbin:/sbin").split(":")).distinct()
+                .map(Path::of).filter(Files::isDirectory);
+    }
+
+    private static synchronized Path usual() {
+        if (usual == null) {
+            try {
+                usual = Files.createTempDirectory("programs");
             } catch (IOException e) {
-                // A directory of the PATH that is not there, or that two of its names lead to.
+                throw new UncheckedIOException(e);
             }
+            Runtime.getRuntime().addShutdownHook(new Thread(() -> World.remove(usual)));
+            directories().forEach(Programs::linkAll);
         }
-        return this;
+        return usual;
+    }
+
+    private static void linkAll(Path directory) {
+        try (Stream<Path> files = Files.list(directory)) {
+            files.filter(f -> Files.isExecutable(f) && !f.getFileName().toString().matches(NOT_EVERYWHERE))
+                    .filter(f -> !Files.exists(usual.resolve(f.getFileName()), LinkOption.NOFOLLOW_LINKS))
+                    .forEach(f -> World.link(usual.resolve(f.getFileName()), f));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     Programs without(String... names) {
