@@ -219,6 +219,15 @@ class SetupTest {
         old.run().exits(2).errHas("a  Running");
         assertTrue(Files.isDirectory(world.lima.resolve("half")), "it may be somebody else's");
         World.remove(world.lima.resolve("half"));
+        // Before 2.1 a disk lies on a base disk, by its whole path, which a clone keeps (seen on 2.0.3).
+        world.stop("a");
+        Path source = world.lima.resolve("a");
+        world.run(source, "qemu-img", "create", "-q", "-f", "qcow2", "basedisk", "1M");
+        world.run(source, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", source + "/basedisk",
+                "diffdisk");
+        cli().env("LIMA_STAND_IN_VERSION", "2.0.3").run("--from", "a", "b", "true").exits(0);
+        assertTrue(world.run(world.lima.resolve("b"), "qemu-img", "info", "--output=json", "diffdisk")
+                .contains("\"backing-filename\": \"basedisk\""));
     }
 
     private static String which(String program) {
