@@ -183,7 +183,7 @@ class SetupTest {
     // --- Lima's version ---
 
     @ParameterizedTest
-    @ValueSource(strings = {"1.2.1", "0.23.2", "1.0.0-alpha.0"})
+    @ValueSource(strings = {"1.2.1", "0.23.2"})
     void tooOldALimaIsRefused(String version) {
         qemu();
         limaOfVersion(version);
@@ -192,7 +192,7 @@ class SetupTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"2.3.0", "3.0.0-beta.1", "2.20.1", "<unknown>", "183a60d", "''"})
+    @CsvSource({"2.3.0", "2.20.1", "<unknown>", "''"})
     void anUnknownLimaIsNamedAndUsed(String version) {
         qemu();
         limaOfVersion(version);
@@ -200,7 +200,7 @@ class SetupTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"2.0.0", "2.1.4", "2.2.0", "2.2.0.m", "2.2.0-153-g183a60d7", "v2.2.1"})
+    @ValueSource(strings = {"2.0.0", "2.2.0.m", "2.2.0-153-g183a60d7"})
     void knownLimasAreUsedSilently(String version) {
         qemu();
         limaOfVersion(version);
