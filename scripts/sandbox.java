@@ -26,6 +26,7 @@ import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.security.MessageDigest;
 import java.time.Duration;
@@ -1280,10 +1281,15 @@ class Sandbox implements Callable<Integer> {
                         : Files.isReadable(device) && Files.isWritable(device)
                                 ? "/dev/kvm cannot be used (" + r.err().lines().findFirst().orElse("exit code "
                                         + r.code()) + ")"
-                                : "you may not use /dev/kvm (for the next time: sudo usermod -aG kvm $USER, then log in"
-                                        + " again)";
+                                : "you may not use /dev/kvm (for the next time: " + (forGroup(device) ? ""
+                                        : "sudo chgrp kvm /dev/kvm; sudo chmod g+rw /dev/kvm; ")
+                                        + "sudo usermod -aG kvm $USER, then log in again)";
             }
             return r.code() == 0;
+        }
+
+        private static boolean forGroup(Path device) {
+            return Lima.io(() -> Files.getPosixFilePermissions(device)).contains(PosixFilePermission.GROUP_WRITE);
         }
 
         /** Runs lima-install if the user wants it; without a terminal and without --yes this is the given error. */
@@ -2821,6 +2827,25 @@ class Sandbox implements Callable<Integer> {
             call.addAll(options(wish, settings));
             call.addAll(List.of(source.name, wish.name));
             make("clone", call, wish, lock);
+            ownBaseDisk(lima.home.resolve(wish.name));
+        }
+
+        /** Lima 2.0 copies the base disk too, but leaves the clone's disk on the source's, which may be deleted. */
+        private void ownBaseDisk(Path dir) {
+            Path disk = dir.resolve("diffdisk");
+            if (!Files.exists(disk) || !Files.exists(dir.resolve("basedisk"))) {
+                return;
+            }
+            JsonNode info = Store.parse(lima.run(Duration.ofMinutes(1), null,
+                    List.of("qemu-img", "info", "--output=json", disk.toString())).out());
+            if (info.path("backing-filename").asText().endsWith("/basedisk")) {
+                Lima.Result r = lima.run(Duration.ofMinutes(1), null, List.of("qemu-img", "rebase", "-u", "-F",
+                        info.path("backing-filename-format").asText("raw"), "-b", "basedisk", disk.toString()));
+                if (r.code() != 0) {
+                    throw new Lima.Failure(
+                            "qemu-img did not put " + disk + " on its own base disk: " + r.err().strip());
+                }
+            }
         }
 
         /** Is its disk an overlay, so that only the little that was written since is copied? Always so on APFS. */

@@ -17,7 +17,8 @@ import java.util.stream.Stream;
 
 /** The subcommands, each named as limactl's. */
 final class Commands {
-    static final String VERSION = "2.2.0";
+    /** Another one can be pretended; of what that one does otherwise, only the list is (seen on 2.0.3 and 2.1.4). */
+    static final String VERSION = System.getenv().getOrDefault("LIMA_STAND_IN_VERSION", "2.2.0");
     private static final String NAME_HINT = " (Hint: use `limactl unprotect`)";
 
     private Commands() {}
@@ -57,10 +58,21 @@ final class Commands {
         if (flags.is("quiet")) {
             names.forEach(System.out::println);
         } else {
+            refuseHalfMade(names);
             print(names, format);
         }
         if (unmatched) {
             throw new Fatal("unmatched instances");
+        }
+    }
+
+    /** Before 2.2 one directory without a lima.yaml spoils the list. */
+    private static void refuseHalfMade(List<String> names) {
+        for (String name : VERSION.matches("2[.][01][.].*") ? names : List.<String>of()) {
+            Path yaml = Instance.named(name).yaml();
+            if (!Files.exists(yaml)) {
+                throw new Fatal("unable to load instance " + name + ": open " + yaml + ": no such file or directory");
+            }
         }
     }
 

@@ -74,7 +74,8 @@ final class World implements AutoCloseable {
                 "LIMA_HOME",
                 lima.toString(),
                 "PATH",
-                CHECKOUT.resolve("testbed/bin") + ":" + System.getenv("PATH") + ":/usr/sbin:/sbin",
+                CHECKOUT.resolve("testbed/bin") + ":" + CHECKOUT.resolve("testbed/qemu") + ":" + System.getenv("PATH")
+                        + ":/usr/sbin:/sbin",
                 "USER",
                 user,
                 "LOGNAME",
@@ -270,7 +271,7 @@ final class World implements AutoCloseable {
         remove(root);
     }
 
-    private static void remove(Path root) {
+    static void remove(Path root) {
         try {
             Files.walkFileTree(root, new SimpleFileVisitor<>() {
                 @Override
