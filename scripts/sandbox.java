@@ -3685,15 +3685,22 @@ class Sandbox implements Callable<Integer> {
 
         /** What the guest says of its set-up while it boots: "failed …", a phase, or nothing yet. */
         private String glance(String name) {
-            return direct(name, FAILED + "cat /run/sandbox/phase 2>/dev/null || { [ ! -e /run/lima-boot-done ]"
-                    + " || echo 'waiting for the probes of its template'; }").out().lines().findFirst().orElse("");
+            return !Files.exists(limasSocket(name)) ? ""
+                    : direct(name, FAILED + "cat /run/sandbox/phase 2>/dev/null || { [ ! -e /run/lima-boot-done ]"
+                            + " || echo 'waiting for the probes of its template'; }").out().lines().findFirst()
+                            .orElse("");
+        }
+
+        /** Lima's connection, the first one of a boot: another costs an emulated guest seconds of its processor. */
+        private Path limasSocket(String name) {
+            return lima.home.resolve(name).resolve("ssh.sock");
         }
 
         /** An ssh call beside our connection, which is not there yet; a guest too busy to answer has not answered. */
         private Lima.Result direct(String name, String remote) {
             try {
-                return lima.run(Duration.ofSeconds(30), null,
-                        lima.sshCommand(name, List.of("-S", "none", "-o", "ConnectTimeout=10"), remote));
+                return lima.run(Duration.ofSeconds(30), null, lima.sshCommand(name,
+                        List.of("-S", limasSocket(name).toString(), "-o", "ConnectTimeout=10"), remote));
             } catch (Lima.Failure tooSlow) {
                 return new Lima.Result(255, "", tooSlow.getMessage());
             }
