@@ -80,6 +80,7 @@ final class Bubblewrap {
             c.add(mount.get("mountPoint").toString());
         }
         c.addAll(List.of("--chdir", "/", "/bin/sh", "/mnt/lima-cidata/boot.sh"));
+        c.addAll(guest.title());
         return c;
     }
 

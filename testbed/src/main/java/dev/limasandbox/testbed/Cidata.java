@@ -127,7 +127,7 @@ final class Cidata {
         script.append("PRIVATE_PIDS=" + (!Home.MAC && Bubblewrap.hasPrivatePids() ? "1" : "") + "\n");
         script.append("AGENT_SANDBOX=" + agentSandboxVersion() + "\n");
         script.append(". " + Sh.quote(guest.cidataInside() + "/lib.sh") + "\n");
-        script.append("begin\n");
+        script.append("begin\n").append(Faults.inGuest());
         for (Map<String, Object> forward : config.portForwards()) {
             String socket = Maps.text(forward, "guestSocket", "");
             if (socket.endsWith("docker.sock")) {

@@ -30,6 +30,7 @@ final class Commands {
                 .bool("json")
                 .bool("quiet", "q")
                 .parse(words);
+        Faults.at("list");
         if (flags.is("json") && flags.has("format")) {
             throw new Fatal("option --json conflicts with option --format");
         }
@@ -259,7 +260,7 @@ final class Commands {
         Sh.write(instance.yaml(), yaml, "rw-r--r--");
         Sh.write(instance.file("lima-version"), "v" + VERSION, "r--r--r--");
         Sh.write(instance.file("cloud-config.yaml"), "#cloud-config\n", "r--r--r--");
-        Faults.at("create", instance);
+        Faults.at("create", () -> Faults.partialImage(instance));
         Disk.make(instance, config);
     }
 
@@ -380,6 +381,7 @@ final class Commands {
                 instance.requireStatus("Stopped", failure, "");
             }
             Start.stopForcibly(instance);
+            Faults.at("delete", () -> Faults.withoutYaml(instance));
             Sh.remove(instance.directory);
             Sh.remove(Guest.stateOf(name));
             Log.info("Deleted `" + name + "` (`" + instance.directory + "`)");
@@ -506,8 +508,7 @@ final class Commands {
             throw new Fatal("cannot " + command + " a running instance");
         }
         Home.checkSocketPath(target.directory);
-        Faults.at(command, source);
-        copyFiles(source, target);
+        copyFiles(source, target, command);
         Path state = Guest.stateOf(source.name).resolve("disk");
         Sh.remove(Guest.stateOf(target.name));
         if (Files.exists(state)) {
@@ -529,18 +530,21 @@ final class Commands {
      * In the order of names, so that a target has no lima.yaml while its disk is copied. A sub-directory is made with
      * mode 0000 (seen on 2.2.0), so that a file in it makes the copy fail half-way, and nothing is cleaned up then.
      */
-    private static void copyFiles(Instance source, Instance target) {
+    private static void copyFiles(Instance source, Instance target, String command) {
         try {
             Files.createDirectory(target.directory, PosixFilePermissions.asFileAttribute(Sh.MODE_700));
-            copyFiles(source.directory, target.directory);
+            copyFiles(source.directory, target.directory, command);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
     }
 
-    private static void copyFiles(Path from, Path to) throws IOException {
+    private static void copyFiles(Path from, Path to, String command) throws IOException {
         for (Path file : entries(from)) {
             String base = file.getFileName().toString();
+            if (base.equals("disk")) {
+                Faults.at(command);
+            }
             Path copy = to.resolve(base);
             if (base.equals("protected") || base.matches(".*\\.(pid|sock|tmp)")) {
                 continue;
@@ -592,7 +596,7 @@ final class Commands {
         if (!instance.config().text("vmType").equals("qemu")) {
             throw new Fatal("unimplemented");
         }
-        Faults.at("snapshot", instance);
+        Faults.at("snapshot");
         if (instance.status().equals("Running")) {
             Snapshots.ofRunning(instance, verb);
             return;

@@ -100,6 +100,7 @@ final class Guest {
         if (Home.MAC) {
             Sh.remove(Path.of(run()));
             command.addAll(List.of("/bin/sh", cidata().resolve("boot.sh").toString()));
+            command.addAll(title());
         } else {
             Sh.remove(info());
             command.addAll(List.of("sh", "-c", "exec \"$@\" 3>" + Sh.quote(info().toString()), "sh"));
@@ -113,6 +114,11 @@ final class Guest {
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
+    }
+
+    /** What a list of processes shows of the guest's first one, as of QEMU; the boot script takes no arguments. */
+    List<String> title() {
+        return List.of("-name", "lima-" + instance.name);
     }
 
     /** Where bubblewrap writes the number of the guest's first process. */

@@ -45,8 +45,10 @@ final class HostAgent {
     }
 
     void run() {
+        Faults.at("agent");
         claim();
         listen();
+        Faults.at("driver");
         sshPort = choosePort();
         writeSshConfig();
         Runtime.getRuntime().addShutdownHook(new Thread(this::shutDown));
@@ -58,6 +60,7 @@ final class HostAgent {
         booted = guest.boot(sshPort);
         Sh.write(instance.file("qemu.pid"), guest.driverPid(booted) + "\n", "rw-------");
         event(Map.of("sshLocalPort", sshPort));
+        Faults.at("booted");
         inBackground(this::becomeReady);
         if (progress) {
             inBackground(this::tellProgress);
@@ -83,6 +86,9 @@ final class HostAgent {
         Path socket = instance.file("ha.sock");
         try {
             Files.deleteIfExists(socket);
+            if (Faults.wanted("agent", "dumb")) {
+                return;
+            }
             ServerSocketChannel channel = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
             channel.bind(UnixDomainSocketAddress.of(socket));
             inBackground(() -> {
@@ -160,7 +166,10 @@ final class HostAgent {
         } catch (Fatal e) {
             errors.add(e.getMessage());
         }
-        if (exiting) {
+        if (Faults.wanted("start", "degraded")) {
+            errors.add("failed to satisfy the optional requirement 1 of 1: as the stand-in was told to");
+        }
+        if (exiting || Faults.wanted("start", "probe-never")) {
             return;
         }
         Map<String, Object> status = new LinkedHashMap<>();
@@ -331,6 +340,7 @@ final class HostAgent {
                 Log.info("Shutting down the guest");
                 powerOff();
             }
+            Faults.at("shutdown");
             Sh.tryRun(
                     "ssh", "-F", instance.file("ssh.config").toString(), "-O", "exit",
                     Instance.hostname(instance.name));

@@ -96,6 +96,11 @@ final class Terminal implements AutoCloseable {
         return tmux("capture-pane", "-p", "-J", "-S", "-").stripTrailing();
     }
 
+    /** What tmux knows of the terminal's state: a format as of display-message. */
+    String state(String format) {
+        return tmux("display-message", "-p", format).strip();
+    }
+
     /** All bytes that the program wrote. */
     String raw() {
         return World.read(raw);
