@@ -3521,7 +3521,7 @@ class Sandbox implements Callable<Integer> {
                 Lock lock = new Lock(channel);
                 ByteBuffer noted = ByteBuffer.allocate(500); // read by this channel: closing another one frees the lock
                 channel.read(noted, 0);
-                Matcher left = Pattern.compile("([a-z]+) ([^ ]+)(?: ([0-9]{1,9}) ([0-9]{1,18}))?")
+                Matcher left = Pattern.compile("([a-z]+) ([^ ]+)(?: ([0-9]{1,18}) ([0-9]{1,18}))?")
                         .matcher(new String(noted.array(), 0, noted.position(), UTF_8));
                 if (left.matches()) {
                     settle(lock, left.group(1), left.group(2), left.group(3) == null ? Optional.empty()
@@ -3575,7 +3575,7 @@ class Sandbox implements Callable<Integer> {
             boolean alive = false;
             for (Path file : files(dir, ".pid")) {
                 String pid = Lima.io(() -> Files.exists(file) ? Files.readString(file).strip() : "");
-                boolean fits = pid.matches("[0-9]{1,9}")
+                boolean fits = pid.matches("[0-9]{1,18}")
                         && process(pid, file.toFile().lastModified(), own).isPresent();
                 alive |= fits;
                 Lima.io(() -> !fits && Files.deleteIfExists(file));

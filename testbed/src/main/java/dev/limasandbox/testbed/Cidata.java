@@ -159,7 +159,7 @@ final class Cidata {
             String text = Maps.text(entry, mode.equals("data") ? "content" : "script", "");
             write(file, text);
             if (isTakenAsDone(mode, text)) {
-                script.append("taken_as_done " + file + "\n");
+                script.append(Faults.packages("taken_as_done " + file + "\n"));
             } else if (mode.equals("data")) {
                 String path = Sh.quote(Maps.text(entry, "path", ""));
                 String permissions = Maps.text(entry, "permissions", "644");

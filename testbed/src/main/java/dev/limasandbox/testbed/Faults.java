@@ -119,12 +119,14 @@ final class Faults {
         if (wanted("boot", "kill")) {
             script.append("sleep 1 & wait $!\nexit 1\n");
         }
-        if (wanted("start", "script-fails")) {
-            script.append("""
-                    echo 'E: no network, as the stand-in was told to' >>"$log"
-                    echo 'packages: exit code 100' >"$STANDIN_RUN/sandbox/failed"
-                    """);
-        }
         return script.toString();
+    }
+
+    /** The line of the boot script in place of the one script that installs packages. */
+    static String packages(String takenAsDone) {
+        return !wanted("start", "script-fails") ? takenAsDone : """
+                echo 'E: no network, as the stand-in was told to' >>"$log"
+                echo 'packages: exit code 100' >"$STANDIN_RUN/sandbox/failed"
+                """;
     }
 }

@@ -257,6 +257,21 @@ class ContractBootTest {
     }
 
     @Test
+    @Order(12)
+    @DisplayName("the processes in the pid files: hostagent NAME and -name lima-NAME, and no younger than the files")
+    void processesOfPidFiles() {
+        for (String file : List.of("ha.pid", "qemu.pid")) {
+            Path pidFile = lima.lima("a", file);
+            String pid = Target.read(pidFile).strip();
+            String line = lima.run("ps", "-ww", "-o", "args=", "-p", pid).exits(0).out().strip();
+            assertTrue(line.matches(file.equals("ha.pid") ? ".* hostagent (.* )?a" : ".* -name lima-a( .*)?"), line);
+            long born = ProcessHandle.of(Long.parseLong(pid)).orElseThrow().info().startInstant().orElseThrow()
+                    .toEpochMilli();
+            assertTrue(born < pidFile.toFile().lastModified() + 10_000, file);
+        }
+    }
+
+    @Test
     @Order(20)
     @DisplayName("stop: exit 0, then Stopped, without pid files; the snapshot of the running instance is not there")
     void stop() {
@@ -294,5 +309,54 @@ class ContractBootTest {
 
         assertFalse(Files.exists(lima.home.resolve("b")));
         assertFalse(Sh.isAlive(driver));
+    }
+
+    @Test
+    @Order(23)
+    @DisplayName("start that is interrupted: the machine goes on; start again: exit 0 at once, whether it is ready or not")
+    void interruptedStart() throws Exception {
+        Process start = lima.command(lima.program.toString(), "start", "--tty=false", "--timeout", "30m", "a")
+                .redirectErrorStream(true).redirectOutput(lima.work.resolve("start.log").toFile()).start();
+        World.await(300, "it runs", () -> lima.status("a").equals("Running"));
+        start.destroyForcibly().waitFor();
+
+        lima.limactl("start", "--tty=false", "a").exits(0);
+
+        assertEquals("Running", lima.status("a"));
+        World.await(1800, "it boots", () -> lima.ssh("a", "test -e /run/lima-boot-done").code() == 0);
+    }
+
+    @Test
+    @Order(24)
+    @DisplayName("a killed host agent: Broken, the machine goes on; start, stop, delete: exit 1; stop -f, start: exit 0")
+    void killedHostAgent() {
+        lima.ssh("a", "echo synced >~/synced && sync").exits(0);
+        long driver = lima.instance("a").get("driverPID").asLong();
+        Cli.signal("KILL", lima.instance("a").get("hostAgentPID").asLong());
+        World.await(30, "it is broken", () -> lima.status("a").equals("Broken"));
+
+        assertTrue(Sh.isAlive(driver));
+        assertFalse(Files.exists(lima.lima("a", "ha.pid")), "list has removed it");
+        lima.ssh("a", "true").exits(0);
+        lima.limactl("start", "--tty=false", "a").exits(1);
+        lima.limactl("stop", "a").exits(1);
+        lima.limactl("delete", "a").exits(1);
+        lima.limactl("stop", "-f", "a").exits(0);
+
+        assertEquals("Stopped", lima.status("a"));
+        assertFalse(Sh.isAlive(driver));
+        lima.limactl("start", "--tty=false", "--timeout", "30m", "a").exits(0);
+        assertEquals("synced\n", lima.ssh("a", "cat ~/synced").out());
+    }
+
+    @Test
+    @Order(25)
+    @DisplayName("a killed machine: the host agent ends by itself, Stopped after some seconds")
+    void killedMachine() {
+        Cli.signal("KILL", lima.instance("a").get("driverPID").asLong());
+
+        World.await(60, "it is stopped", () -> lima.status("a").equals("Stopped"));
+
+        assertFalse(Files.exists(lima.lima("a", "ha.pid")));
     }
 }

@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
@@ -20,7 +21,9 @@ import org.junit.jupiter.api.Named;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * What the project relies on in limactl, its odd answers above all, without booting anything: the same cases on the
@@ -533,6 +536,93 @@ class ContractTest {
             assertFalse(Files.exists(lima.lima("a", gone)), gone);
         }
         lima.limactl("factory-reset", "nosuch").exits(0);
+    }
+
+    // --- what interruptions and reboots leave ---
+
+    @Test
+    @DisplayName("a directory without lima.yaml: listed as Broken with its directory; stop -f, delete -f, protect: exit 1")
+    void withoutYaml() {
+        Target.write(lima.lima("a", "disk"), "part of it");
+
+        JsonNode a = lima.instance("a");
+
+        assertEquals("Broken", a.get("status").asText());
+        assertEquals("", a.path("vmType").asText());
+        assertTrue(a.path("config").isMissingNode() || a.path("config").isNull(), a.toString());
+        lima.limactl("stop", "-f", "a").exits(1);
+        lima.limactl("delete", "-f", "a").exits(1);
+        lima.limactl("protect", "a").exits(1);
+        assertTrue(Files.exists(lima.lima("a", "disk")));
+    }
+
+    @Test
+    @DisplayName("what an interrupted create leaves, part of an image and no disk: Stopped as a good one; delete: exit 0")
+    void partialImage() throws IOException {
+        lima.create("a", "").exits(0);
+        Files.move(lima.lima("a", "disk"), lima.lima("a", "image"));
+        Target.write(lima.lima("a", "image"), "part of it");
+
+        assertEquals("Stopped", lima.status("a"));
+        lima.create("a", "").exits(1);
+        lima.limactl("delete", "a").exits(0);
+        assertFalse(Files.exists(lima.home.resolve("a")));
+    }
+
+    @Test
+    @DisplayName("pid files of processes that ended: list removes them, and says Stopped")
+    void deadPids() throws Exception {
+        lima.create("a", "").exits(0);
+        Process ended = new ProcessBuilder("true").start();
+        ended.waitFor();
+        Target.write(lima.lima("a", "ha.pid"), ended.pid() + "\n");
+        Target.write(lima.lima("a", "qemu.pid"), ended.pid() + "\n");
+
+        assertEquals("Stopped", lima.status("a"));
+
+        assertFalse(Files.exists(lima.lima("a", "ha.pid")));
+        assertFalse(Files.exists(lima.lima("a", "qemu.pid")));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"ha.pid qemu.pid", "ha.pid", "qemu.pid"})
+    @DisplayName("pid files that name another process: Broken; start, stop, delete: exit 1; stop -f kills that process")
+    void othersPids(String files) throws Exception {
+        lima.create("a", "", "--vm-type", "qemu").exits(0);
+        Process other = new ProcessBuilder("sleep", "1000").start();
+        try {
+            for (String file : files.split(" ")) {
+                Target.write(lima.lima("a", file), other.pid() + "\n");
+            }
+
+            assertEquals("Broken", lima.status("a"));
+            lima.limactl("start", "--tty=false", "a").exits(1);
+            lima.limactl("stop", "a").exits(1);
+            lima.limactl("delete", "a").exits(1);
+            assertTrue(other.isAlive());
+            lima.limactl("stop", "-f", "a").exits(0);
+
+            assertTrue(other.waitFor(10, TimeUnit.SECONDS), "it was killed");
+            assertEquals("Stopped", lima.status("a"));
+        } finally {
+            other.destroyForcibly();
+        }
+    }
+
+    @Test
+    @DisplayName("stop -f removes *.pid and *.sock of the instance, but not the forwards in sock/")
+    void stopRemovesSockets() {
+        lima.create("a", "").exits(0);
+        for (String file : List.of("ssh.sock", "qmp.sock", "x.pid", "sock/docker.sock")) {
+            Target.write(lima.lima("a", file), "");
+        }
+
+        lima.limactl("stop", "-f", "a").exits(0);
+
+        for (String gone : List.of("ssh.sock", "qmp.sock", "x.pid")) {
+            assertFalse(Files.exists(lima.lima("a", gone)), gone);
+        }
+        assertTrue(Files.exists(lima.lima("a", "sock/docker.sock")));
     }
 
     // --- snapshot ---

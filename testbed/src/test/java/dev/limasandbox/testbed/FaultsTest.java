@@ -38,7 +38,17 @@ class FaultsTest {
 
     @AfterAll
     static void delete() {
-        world.delete("f");
+        wanted();
+        gone();
+    }
+
+    /** Nothing of the sandbox f is there, nor a record of it. */
+    private static void gone() {
+        if (Files.exists(world.lima.resolve("f/lima.yaml"))) {
+            world.delete("f");
+        }
+        Sh.remove(world.lima.resolve("f"));
+        remove(world.lima.resolve("_sandbox/locks/f.lock"));
     }
 
     @BeforeEach
@@ -72,11 +82,12 @@ class FaultsTest {
     /** The sandbox f is there, and stopped or gone as a case needs it: what it begins with. */
     private static void at(String step) {
         if (step.matches("create|clone")) {
-            world.delete("f");
-        } else if (world.instances().contains("f")) {
-            world.limactl("stop", "-f", "f");
+            gone();
         } else {
-            run("true").exits(0);
+            if (!Files.exists(world.lima.resolve("f/lima.yaml"))) {
+                gone();
+                run("true").exits(0);
+            }
             world.limactl("stop", "-f", "f");
         }
     }
@@ -316,7 +327,7 @@ class FaultsTest {
     // --- what is left of a create or clone ---
 
     private static Path halfMade(boolean yaml) {
-        world.delete("f");
+        gone();
         Path dir = world.lima.resolve("f");
         World.write(dir.resolve("disk"), "part of it");
         if (yaml) {
@@ -329,7 +340,6 @@ class FaultsTest {
     void aDirectoryWithoutYamlAndRecordIsNamedAndLeft() {
         Path dir = halfMade(false);
         try {
-            remove(world.lima.resolve("_sandbox/locks/f.lock"));
             run("true").exits(125).errHas(dir.toString(), "rm -rf '" + dir + "'");
             assertTrue(Files.exists(dir.resolve("disk")));
             world.at(project).run("--from", "f", "g", "true").exits(125).errHas("rm -rf '" + dir + "'");
@@ -362,7 +372,7 @@ class FaultsTest {
 
     @Test
     void aKilledOneWithRmIsDeletedByTheNextWithRm() {
-        world.delete("f");
+        gone();
         String marker = marker();
         Cli.Running killed = world.at(project).start("--rm", "f", "sleep", marker);
         World.await(60, "sleep runs; " + killed, () -> World.runs("sleep", marker));
@@ -377,7 +387,7 @@ class FaultsTest {
 
     @Test
     void withoutRmTheNextKeepsIt() {
-        world.delete("f");
+        gone();
         String marker = marker();
         Cli.Running killed = world.at(project).start("--rm", "f", "sleep", marker);
         World.await(60, "sleep runs; " + killed, () -> World.runs("sleep", marker));
@@ -391,7 +401,7 @@ class FaultsTest {
 
     @Test
     void anInterruptedDeletionIsFinishedByTheNextCall() {
-        world.delete("f");
+        gone();
         wanted("delete:kill");
         world.at(project).run("--rm", "f", "true");
         again("clone");
