@@ -3696,8 +3696,11 @@ class Sandbox implements Callable<Integer> {
             Instant end = Instant.now().plus(limit);
             while (direct(name, "test -e /run/lima-boot-done -o -e /run/sandbox/failed").code() != 0) {
                 if (Instant.now().isAfter(end)) {
-                    throw new Lima.Failure(name + " runs, but its boot did not end within " + limit.toSeconds() + " s"
-                            + hostagent(name));
+                    throw new Lima.Failure(name + " runs, but "
+                            + (direct(name, "true").code() == 0 ? "its boot did not end"
+                                    : "does not answer")
+                            + " within " + limit.toSeconds() + " s" + hostagent(name)
+                            + "\nTo stop it by force: limactl stop -f " + name + "; the same command again starts it");
                 }
                 String seen = glance(name);
                 progress.accept(seen.isEmpty() ? "waiting for " + name + " to finish booting" : seen);
