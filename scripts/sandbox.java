@@ -3134,9 +3134,10 @@ class Sandbox implements Callable<Integer> {
                 my $kid = fork;
                 unless (defined $kid) { print STDERR "sandbox: cannot fork: $!$/"; exit 125 }
                 unless ($kid) { setpgrp(0, 0) unless $tty; exec { $cmd[0] } @cmd; print STDERR "sandbox: $cmd[0]: $!$/"; exit 127 }
-                my ($status, $ended);
+                my ($status, $ended, $cut);
                 my $reap = sub { if (waitpid($kid, WNOHANG) == $kid) { $status = $?; $ended = 1 } $ended };
                 my $end = sub {
+                  $cut = 1;
                   my $whom = $tty ? $kid : -$kid;
                   kill TERM => $whom;
                   for (1 .. 50) { last if $reap->(); select(undef, undef, undef, 0.1) }
@@ -3155,7 +3156,7 @@ class Sandbox implements Callable<Integer> {
                 }
                 waitpid($kid, 0), $status = $? unless $ended;
                 my $code = WIFSIGNALED($status) ? 128 + WTERMSIG($status) : WEXITSTATUS($status);
-                if ($code == 255 || $tty && $code > 128) { for ("/run/sandbox", "/run/user/$<") { if (open my $f, ">", "$_/exit-$id") { last } } }
+                if (!$cut && ($code == 255 || $tty && $code > 128)) { for ("/run/sandbox", "/run/user/$<") { if (open my $f, ">", "$_/exit-$id") { last } } }
                 exit $code;
                 """;
 
@@ -3564,9 +3565,8 @@ class Sandbox implements Callable<Integer> {
                 return;
             }
             by.filter(p -> what.equals("base")).ifPresent(ProcessHandle::destroyForcibly); // its start may take long yet
-            while (by.filter(ProcessHandle::isAlive).isPresent() && !(what.equals("start") && lima.list().stream()
-                    .anyMatch(i -> name.equals(i.path("name").asText())
-                            && "Running".equals(i.path("status").asText())))) {
+            while (by.filter(ProcessHandle::isAlive).isPresent() && !(what.equals("start") && lima.limactl(
+                    "list", "--format", "{{.Name}} {{.Status}}").lines().anyMatch((name + " Running")::equals))) {
                 progress.accept("waiting for an interrupted limactl " + what + ", process " + by.get().pid());
                 LockSupport.parkNanos(500_000_000L);
             }
@@ -3646,16 +3646,12 @@ class Sandbox implements Callable<Integer> {
         Lima.Result limactl(List<String> args, Lock lock, BooleanSupplier goOn) {
             return Lima.io(() -> {
                 Path log = Files.createTempFile(lima.state("locks"), "limactl", ".log");
-                List<String> command = List.of("sh", "-c", "read go && exec limactl \"$@\" </dev/null", "sh");
                 try {
-                    Process child = lima.builder(Stream.concat(command.stream(), args.stream()).toList())
+                    Process child = lima.builder(Stream.concat(Stream.of(
+                            "sh", "-c", "read go && exec limactl \"$@\" </dev/null", "sh"), args.stream()).toList())
                             .redirectOutput(ProcessBuilder.Redirect.DISCARD).redirectError(log.toFile()).start();
                     lock.making(lock.note, child.toHandle());
-                    try (OutputStream word = child.getOutputStream()) {
-                        word.write("go\n".getBytes(UTF_8));
-                    } catch (IOException killed) {
-                        child.destroy();
-                    }
+                    new PrintWriter(child.getOutputStream(), true, UTF_8).println("go"); // no matter if it was killed
                     while (!child.waitFor(3, TimeUnit.SECONDS)) {
                         if (!goOn.getAsBoolean()) {
                             child.destroy();
@@ -3728,10 +3724,15 @@ class Sandbox implements Callable<Integer> {
             Instant end = Instant.now().plus(limit);
             while (direct(name, "test -e /run/lima-boot-done -o -e /run/sandbox/failed").code() != 0) {
                 if (Instant.now().isAfter(end)) {
+<<<<<<< HEAD
                     throw new Lima.Failure(name + " runs, but "
                             + (direct(name, "true").code() == 0 ? "its boot did not end"
                                     : "does not answer")
                             + " within " + limit.toSeconds() + " s" + hostagent(name)
+=======
+                    String how = direct(name, "true").code() == 0 ? " did not finish booting" : " does not answer";
+                    throw new Lima.Failure(name + how + " within " + limit.toSeconds() + " s" + hostagent(name)
+>>>>>>> life
                             + "\nTo stop it by force: limactl stop -f " + name + "; the same command again starts it");
                 }
                 String seen = glance(name);

@@ -159,7 +159,7 @@ class ConfigTest {
             world.at(project).run("--vm-type", "qemu", "kind", "true").exits(0);
             assertEquals("qemu", world.limactl("list", "--format", "{{.VMType}}", "kind"));
             world.at(project).run("--vm-type", "vz", "kind", "true").exits(125).errHas("--vm-type");
-            world.at(project).run("--no-base", "--vm-type", "bogus", "never", "true").exits(125).errHas("bogus");
+            world.at(project).run("--yes", "--no-base", "--vm-type", "bogus", "never", "true").exits(125).errHas("bogus");
             assertFalse(world.instances().contains("never"), "nothing half-made stays");
         } finally {
             world.delete("kind");
@@ -183,7 +183,7 @@ class ConfigTest {
             assertEquals(pem, world.config("company").path("caCerts").path("certs").path(0).asText());
             assertEquals(bases + 1, world.instances().size() - world.sandboxes().size());
             world.at(project).env("SANDBOX_CA", file.toString()).run("company", "true").exits(0);
-            world.at(project).run("plain", "true").exits(0);
+            world.at(project).run("--yes", "plain", "true").exits(0);
             assertTrue(world.config("plain").path("caCerts").path("certs").isEmpty());
             world.at(project).run("--ca", file.toString(), "plain", "true").exits(125).errHas("update-ca-certificates");
         } finally {
