@@ -3724,15 +3724,8 @@ class Sandbox implements Callable<Integer> {
             Instant end = Instant.now().plus(limit);
             while (direct(name, "test -e /run/lima-boot-done -o -e /run/sandbox/failed").code() != 0) {
                 if (Instant.now().isAfter(end)) {
-<<<<<<< HEAD
-                    throw new Lima.Failure(name + " runs, but "
-                            + (direct(name, "true").code() == 0 ? "its boot did not end"
-                                    : "does not answer")
-                            + " within " + limit.toSeconds() + " s" + hostagent(name)
-=======
                     String how = direct(name, "true").code() == 0 ? " did not finish booting" : " does not answer";
                     throw new Lima.Failure(name + how + " within " + limit.toSeconds() + " s" + hostagent(name)
->>>>>>> life
                             + "\nTo stop it by force: limactl stop -f " + name + "; the same command again starts it");
                 }
                 String seen = glance(name);
