@@ -334,6 +334,9 @@ class Sandbox implements Callable<Integer> {
     }
 
     private void checkOptions() {
+        if (nameOption == null && words.reserved) {
+            throw new Lima.Failure(2, meant(words.name, words.command));
+        }
         for (String name : envNames) {
             if (!name.matches("[A-Za-z_][A-Za-z0-9_]*")) {
                 throw new Lima.Failure(2, "--env takes a name only, as in --env " + name.replaceAll("=.*", "")
@@ -397,9 +400,6 @@ class Sandbox implements Callable<Integer> {
         Path dir = Places.typed(typed == null ? "." : typed, host);
         if (typed != null && !Files.isDirectory(dir)) {
             throw new Lima.Failure(2, "no such directory: " + dir);
-        }
-        if (!insisted && words.reserved) {
-            throw new Lima.Failure(2, meant(name, words.command));
         }
         if (words.agentFirst) {
             talk.say("'" + words.command.get(0) + "' is an agent: read as '" + host.command + " . "

@@ -72,6 +72,7 @@ class SetupTest {
                 "https://lima-vm.io/docs/installation/", "testbed/try", "sandbox lima-install", "--yes");
         cli().run("--quiet", "a", "true").exits(125).errHas("limactl was not found");
         cli().run().exits(125).errHas("limactl was not found");
+        cli().run("--yes", "stop", "a").exits(2).errHas("is a command's word");
         assertEquals("", programs.calls());
     }
 
