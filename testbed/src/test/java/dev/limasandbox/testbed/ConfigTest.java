@@ -159,7 +159,8 @@ class ConfigTest {
             world.at(project).run("--vm-type", "qemu", "kind", "true").exits(0);
             assertEquals("qemu", world.limactl("list", "--format", "{{.VMType}}", "kind"));
             world.at(project).run("--vm-type", "vz", "kind", "true").exits(125).errHas("--vm-type");
-            world.at(project).run("--yes", "--no-base", "--vm-type", "bogus", "never", "true").exits(125).errHas("bogus");
+            world.at(project).run("--yes", "--no-base", "--vm-type", "bogus", "never", "true").exits(125)
+                    .errHas("bogus");
             assertFalse(world.instances().contains("never"), "nothing half-made stays");
         } finally {
             world.delete("kind");
