@@ -3593,15 +3593,13 @@ class Sandbox implements Callable<Integer> {
          * After a reboot of the host they can name anybody's process, and limactl would kill it (seen on 2.2.0).
          */
         void sweep(String name) {
-            String n = Pattern.quote(name);
-            String own = "(.* hostagent (.* )?" + n + "|.* -name lima-" + n + "( .*)?|.* --inst-dir [^ ]*/" + n
-                    + "( .*)?|[^ ]*krunkit .*/" + n + "/.*)";
+            String own = "(.* hostagent (.* )?NAME|.* -name lima-NAME( .*)?|.* --inst-dir [^ ]*/NAME( .*)?"
+                    .concat("|[^ ]*krunkit .*/NAME/.*)").replace("NAME", Pattern.quote(name));
             Path dir = lima.home.resolve(name);
             boolean alive = false;
             for (Path file : files(dir, ".pid")) {
                 String pid = Lima.io(() -> Files.exists(file) ? Files.readString(file).strip() : "");
-                boolean fits = pid.matches("[0-9]{1,18}")
-                        && process(pid, file.toFile().lastModified(), own).isPresent();
+                boolean fits = pid.matches("[0-9]{1,9}") && process(pid, file.toFile().lastModified(), own).isPresent();
                 alive |= fits;
                 Lima.io(() -> !fits && Files.deleteIfExists(file));
             }
