@@ -22,7 +22,6 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.Files;
-import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
@@ -3593,15 +3592,13 @@ class Sandbox implements Callable<Integer> {
          * After a reboot of the host they can name anybody's process, and limactl would kill it (seen on 2.2.0).
          */
         void sweep(String name) {
-            String n = Pattern.quote(name);
-            String own = "(.* hostagent (.* )?" + n + "|.* -name lima-" + n + "( .*)?|.* --inst-dir [^ ]*/" + n
-                    + "( .*)?|[^ ]*krunkit .*/" + n + "/.*)";
+            String own = "(.* hostagent (.* )?NAME|.* -name lima-NAME( .*)?|.* --inst-dir [^ ]*/NAME( .*)?"
+                    .concat("|[^ ]*krunkit .*/NAME/.*)").replace("NAME", Pattern.quote(name));
             Path dir = lima.home.resolve(name);
             boolean alive = false;
             for (Path file : files(dir, ".pid")) {
                 String pid = Lima.io(() -> Files.exists(file) ? Files.readString(file).strip() : "");
-                boolean fits = pid.matches("[0-9]{1,18}")
-                        && process(pid, file.toFile().lastModified(), own).isPresent();
+                boolean fits = pid.matches("[0-9]{1,9}") && process(pid, file.toFile().lastModified(), own).isPresent();
                 alive |= fits;
                 Lima.io(() -> !fits && Files.deleteIfExists(file));
             }
@@ -3619,10 +3616,8 @@ class Sandbox implements Callable<Integer> {
         /** Starts a stopped instance; shows the guest's own phases and ends at once when its set-up has failed. */
         void start(String name, Duration limit, Lock lock) {
             disconnect(name); // a socket of an earlier boot
-            Path sock = lima.home.resolve(name).resolve("sock");
-            if (Files.isDirectory(sock, LinkOption.NOFOLLOW_LINKS)) { // clone and rename leave it with mode 0000: no Docker
-                Lima.io(() -> Files.setPosixFilePermissions(sock, PosixFilePermissions.fromString("rwx------")));
-            }
+            lima.run(Duration.ofMinutes(1), null, List.of("chmod", "-f", "700", // clone and rename leave 0000: no Docker
+                    lima.home.resolve(name).resolve("sock").toString()));
             sweep(name);
             progress.accept("booting " + name);
             lock.note = lock.note.isEmpty() ? "start " + name : lock.note; // a base is noted as that
@@ -3681,10 +3676,9 @@ class Sandbox implements Callable<Integer> {
 
         /** What the guest says of its set-up while it boots: "failed …", a phase, or nothing yet. */
         private String glance(String name) {
-            return !Files.exists(limasSocket(name)) ? ""
-                    : direct(name, FAILED + "cat /run/sandbox/phase 2>/dev/null || { [ ! -e /run/lima-boot-done ]"
-                            + " || echo 'waiting for the probes of its template'; }").out().lines().findFirst()
-                            .orElse("");
+            String remote = FAILED + "cat /run/sandbox/phase 2>/dev/null || { [ ! -e /run/lima-boot-done ]"
+                    + " || echo 'waiting for the probes of its template'; }";
+            return Files.exists(limasSocket(name)) ? direct(name, remote).out().lines().findFirst().orElse("") : "";
         }
 
         /** Lima's connection, the first one of a boot: another costs an emulated guest seconds of its processor. */
@@ -3745,9 +3739,7 @@ class Sandbox implements Callable<Integer> {
         }
 
         void disconnect(String name) {
-            if (connected(name)) {
-                lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
-            }
+            lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
             Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
         }
 
