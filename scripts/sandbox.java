@@ -1237,7 +1237,7 @@ class Sandbox implements Callable<Integer> {
             }
             if (number == 0 || number > 20_002) {
                 talk.say("Lima " + (told.isEmpty() ? "of no known version" : told)
-                        + " is untested with this, going on (tested: 2.0 to 2.2)");
+                        + " is untested with this, going on (known: 2.0 to 2.2)");
             }
         }
 
