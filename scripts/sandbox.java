@@ -320,7 +320,23 @@ class Sandbox implements Callable<Integer> {
         return name == null || !name.matches("[A-Za-z0-9._-]+") || words.reserved && nameOption == null || rebuildBase
                 || rm
                         ? Optional.empty()
-                        : Store.recall(lima, name).filter(is -> life.connected(is.name));
+                        : Store.recall(lima, name).filter(is -> life.connected(is.name)).map(this::agentChecked);
+    }
+
+    /** Says it when Lima's host agent is gone. Sessions go on without; to mend it the machine has to be started anew. */
+    private Instance agentChecked(Instance is) {
+        try {
+            long pid = Long.parseLong(Files.readString(is.dir.resolve("ha.pid")).strip());
+            if (ProcessHandle.of(pid).isPresent()) {
+                return is;
+            }
+        } catch (IOException | NumberFormatException none) {
+            // said below
+        }
+        talk.say(is.name
+                + ": its host agent is gone, so ports and Docker are not forwarded any more. To have them again,"
+                + " at the end of all sessions in it: limactl stop -f " + is.name + ", then this command");
+        return is;
     }
 
     /** Deletes the sandbox of this call; the next call for that name does what an interruption leaves of it. */

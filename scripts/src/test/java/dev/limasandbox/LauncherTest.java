@@ -307,6 +307,7 @@ class LauncherTest {
                 "readlink",
                 "sed",
                 "mkdir",
+                "chmod",
                 "mktemp",
                 "cp",
                 "mv",

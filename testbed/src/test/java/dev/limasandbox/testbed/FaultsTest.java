@@ -252,7 +252,9 @@ class FaultsTest {
         World.await(20, "sleep runs", () -> World.runs("sleep", marker));
         Cli.signal("KILL", pid("ha.pid"));
         World.await(20, "it is broken", () -> world.status("f").equals("Broken"));
+        run("echo", "well").exits(0).out("well\n").errHas("its host agent is gone", "limactl stop -f f");
         assertTrue(session.process.isAlive(), session.toString());
+        remove(world.lima.resolve("_sandbox/live/f")); // as if our connection were not open
         run("echo", "mended").exits(0).out("mended\n").errHas("its host agent is gone", "started again");
         session.ends(Duration.ofSeconds(20)).exits(125).errHas("lost");
         World.await(10, "sleep ends", () -> !World.runs("sleep", marker));
@@ -277,6 +279,7 @@ class FaultsTest {
         run("true");
         wanted();
         assertEquals("Broken", world.status("f"));
+        remove(world.lima.resolve("_sandbox/live/f"));
         run("echo", "mended").exits(0).out("mended\n").errHas("does not answer", "started again");
     }
 

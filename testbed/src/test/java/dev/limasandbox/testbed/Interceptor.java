@@ -52,6 +52,7 @@ final class Interceptor implements AutoCloseable {
             git ls-remote https://git.test/r.git
             npm view --registry https://npm.test/ of-the-proxy version
             echo 'deb [trusted=yes] https://apt.test/ ./' >/tmp/proxy.list
+            mkdir -p /tmp/lists/partial
             only="-o Dir::Etc::SourceList=/tmp/proxy.list -o Dir::Etc::SourceParts=- -o Dir::State::Lists=/tmp/lists"
             sudo apt-get update $only -o APT::Update::Error-Mode=any >/dev/null
             apt-cache show $only of-the-proxy | grep Package

@@ -246,7 +246,9 @@ class RealLimaIT {
         try (Interceptor proxy = new Interceptor(Files.createDirectories(root.resolve("proxy")))) {
             Path template = World.write(root.resolve("proxy/template.yaml"), "base: " + ENV.get("SANDBOX_TEMPLATE")
                     + "\nprovision:\n- mode: system\n  script: |\n"
-                    + ("#!/bin/sh\nexec >/var/log/clients.log 2>&1\n" + Interceptor.CLIENTS).indent(4));
+                    + ("#!/bin/sh\ncat >/usr/local/bin/clients <<'END'\n" + Interceptor.CLIENTS + "END\n"
+                            + "sh /usr/local/bin/clients >/var/log/clients.log 2>&1 ||"
+                            + " { cat /var/log/clients.log; exit 1; }\n").indent(4));
             String[] call = {"--template", template.toString(), "--ca", proxy.certificate.toString(), "--mount-none",
                     "proxied", "sh", "-c", "cat /var/log/clients.log; docker pull docker.test/a; true"};
             sandbox(Duration.ofMinutes(40), proxy.environment(), call).exits(0)
