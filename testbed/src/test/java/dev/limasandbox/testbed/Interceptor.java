@@ -3,9 +3,8 @@ package dev.limasandbox.testbed;
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.UTF_8;
 
-import java.io.BufferedReader;
 import java.io.IOException;
-import java.io.InputStreamReader;
+import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.ServerSocket;
@@ -132,41 +131,45 @@ final class Interceptor implements AutoCloseable {
     private void answer(Socket client) {
         try (client) {
             String[] first = head(client);
-            if (!first[0].equals("CONNECT")) {
+            if (first.length < 2 || !first[0].equals("CONNECT")) {
                 return;
             }
             client.getOutputStream().write("HTTP/1.1 200 Connection established\r\n\r\n".getBytes(ISO_8859_1));
             String host = first[1].replaceAll(":.*", "");
             try (SSLSocket inside = (SSLSocket) tls.getSocketFactory().createSocket(client, host, 443, true)) {
                 inside.setUseClientMode(false);
-                String[] request = head(inside);
-                String path = host + request[1].replaceAll("\\?.*", "");
-                asked.add(path);
-                String found = ANSWERS.get(path.replace("apt.test/Packages", "apt.test/./Packages"));
-                byte[] body = (found == null ? "nothing here\n" : found).getBytes(UTF_8);
-                OutputStream out = inside.getOutputStream();
-                out.write(("HTTP/1.1 " + (found == null ? "404 Not Found" : "200 OK")
-                        + "\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: " + body.length
-                        + "\r\n\r\n").getBytes(ISO_8859_1));
-                out.write(request[0].equals("HEAD") ? new byte[0] : body);
-                out.flush();
+                for (String[] request = head(inside); request.length > 1; request = head(inside)) {
+                    reply(inside.getOutputStream(), request[0], host + request[1].replaceAll("\\?.*", ""));
+                }
             }
         } catch (IOException e) {
             asked.add("failed: " + e.getMessage());
         }
     }
 
-    /** Reads the head of a request; its first line's words. */
+    /** The connection stays open: apt takes a server that closes it behind an answer for a broken one. */
+    private void reply(OutputStream out, String method, String path) throws IOException {
+        asked.add(path);
+        String found = ANSWERS.get(path.replace("apt.test/Packages", "apt.test/./Packages"));
+        byte[] body = (found == null ? "nothing here\n" : found).getBytes(UTF_8);
+        out.write(("HTTP/1.1 " + (found == null ? "404 Not Found" : "200 OK") + "\r\nContent-Type: text/plain"
+                + "\r\nContent-Length: " + body.length + "\r\n\r\n").getBytes(ISO_8859_1));
+        out.write(method.equals("HEAD") ? new byte[0] : body);
+        out.flush();
+    }
+
+    /** Reads the head of a request, not a byte more; its first line's words, none at the connection's end. */
     private static String[] head(Socket socket) throws IOException {
-        BufferedReader in = new BufferedReader(new InputStreamReader(socket.getInputStream(), ISO_8859_1), 1);
-        String first = in.readLine();
-        if (first == null) {
-            throw new IOException("no request");
+        InputStream in = socket.getInputStream();
+        StringBuilder head = new StringBuilder();
+        while (head.indexOf("\r\n\r\n") < 0) {
+            int c = in.read();
+            if (c < 0) {
+                return new String[]{};
+            }
+            head.append((char) c);
         }
-        for (String line = first; line != null && !line.isEmpty();) {
-            line = in.readLine();
-        }
-        return first.split(" ");
+        return head.substring(0, head.indexOf("\r\n")).split(" ");
     }
 
     @Override
