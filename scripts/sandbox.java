@@ -3225,7 +3225,7 @@ class Sandbox implements Callable<Integer> {
             builder.environment().putAll(env);
             talk.close();
             String saved = tty ? terminal(List.of("stty", "-g")) : "";
-            int code = wait(builder, tty);
+            int code = wait(builder, saved);
             if (code != 255 && (!tty || code <= 128) || saidSo(is, id)) {
                 return code;
             }
@@ -3265,16 +3265,22 @@ class Sandbox implements Callable<Integer> {
                             + "; else cd " + Lima.quote(dir) + " && exec env" + settings + " " + login + "; fi");
         }
 
-        /** Waits for ssh; whatever ends this process, kill -9 included, ends ssh and so the command in the guest. */
-        private int wait(ProcessBuilder builder, boolean tty) {
+        /**
+         * Waits for ssh; whatever ends this process, kill -9 included, ends ssh and so the command in the guest. The
+         * guard also puts the terminal back, in SAVED's state: after our death ssh is in the background, where the
+         * system refuses it to (EIO), unless SIGTTOU is ignored.
+         */
+        private int wait(ProcessBuilder builder, String saved) {
             Process ssh;
             Process guard;
             try {
                 ssh = builder.start();
                 guard = new ProcessBuilder("sh", "-c",
-                        "trap '' INT HUP TERM; cat >/dev/null; kill " + ssh.pid() + " 2>/dev/null; printf %s \"$0\"",
-                        tty ? RESET : "")
-                        .redirectOutput(tty ? ProcessBuilder.Redirect.INHERIT : ProcessBuilder.Redirect.DISCARD)
+                        "trap '' INT HUP TERM TTOU; cat >/dev/null; kill " + ssh.pid() + " 2>/dev/null;"
+                                + " [ -z \"$0\" ] || { sleep 0.3; stty \"$0\" <&1; printf %s \"$1\"; }",
+                        saved, RESET)
+                        .redirectOutput(saved.isEmpty() ? ProcessBuilder.Redirect.DISCARD
+                                : ProcessBuilder.Redirect.INHERIT)
                         .redirectError(ProcessBuilder.Redirect.DISCARD).start();
             } catch (IOException e) {
                 throw new Lima.Failure("cannot run ssh: " + e.getMessage());

@@ -50,9 +50,11 @@ final class Interceptor implements AutoCloseable {
             curl -fsS https://curl.test/hello
             git ls-remote https://git.test/r.git
             npm view --registry https://npm.test/ of-the-proxy version
-            echo 'deb [trusted=yes] https://apt.test/ ./' >/tmp/proxy.list
-            mkdir -p /tmp/lists/partial
-            only="-o Dir::Etc::SourceList=/tmp/proxy.list -o Dir::Etc::SourceParts=- -o Dir::State::Lists=/tmp/lists"
+            apt=$(mktemp -d)
+            chmod 755 "$apt"
+            mkdir -p "$apt/lists/partial"
+            echo 'deb [trusted=yes] https://apt.test/ ./' >"$apt/proxy.list"
+            only="-o Dir::Etc::SourceList=$apt/proxy.list -o Dir::Etc::SourceParts=- -o Dir::State::Lists=$apt/lists"
             sudo apt-get update $only -o APT::Update::Error-Mode=any >/dev/null
             apt-cache show $only of-the-proxy | grep Package
             """;
