@@ -3225,7 +3225,7 @@ class Sandbox implements Callable<Integer> {
             builder.environment().putAll(env);
             talk.close();
             String saved = tty ? terminal(List.of("stty", "-g")) : "";
-            int code = wait(builder, saved);
+            int code = wait(is, command, builder, saved);
             if (code != 255 && (!tty || code <= 128) || saidSo(is, id)) {
                 return code;
             }
@@ -3266,11 +3266,13 @@ class Sandbox implements Callable<Integer> {
         }
 
         /**
-         * Waits for ssh; whatever ends this process, kill -9 included, ends ssh and so the command in the guest. The
+         * Waits for ssh, and as long as it runs leaves its number, its birth and the command's first word on record (the
+         * other words may hold anything). Whatever ends this process, kill -9 included, ends ssh and so the command in
+         * the guest. The
          * guard also puts the terminal back, in SAVED's state: after our death ssh is in the background, where the
          * system refuses it to (EIO), unless SIGTTOU is ignored.
          */
-        private int wait(ProcessBuilder builder, String saved) {
+        private int wait(Instance is, List<String> command, ProcessBuilder builder, String saved) {
             Process ssh;
             Process guard;
             try {
@@ -3285,9 +3287,15 @@ class Sandbox implements Callable<Integer> {
             } catch (IOException e) {
                 throw new Lima.Failure("cannot run ssh: " + e.getMessage());
             }
-            Thread hook = new Thread(ssh::destroy);
+            Path record = lima.state("sessions").resolve(is.name).resolve("" + ssh.pid());
+            String word = command.isEmpty() ? "shell" : "" + Path.of("/", command.get(0)).getFileName();
+            Thread hook = new Thread(() -> {
+                ssh.destroy();
+                record.toFile().delete();
+            });
             Runtime.getRuntime().addShutdownHook(hook);
             try {
+                record(record, Life.born(ssh.toHandle()) + " " + word.replaceAll("\\p{Cntrl}", "?") + "\n");
                 return ssh.waitFor();
             } catch (InterruptedException e) {
                 ssh.destroy();
@@ -3295,11 +3303,20 @@ class Sandbox implements Callable<Integer> {
                 throw new Lima.Failure("interrupted");
             } finally {
                 guard.destroyForcibly();
+                record.toFile().delete();
                 try {
                     Runtime.getRuntime().removeShutdownHook(hook);
                 } catch (IllegalStateException shuttingDown) {
                     // the hook is running, as it should
                 }
+            }
+        }
+
+        private static void record(Path file, String line) {
+            try {
+                Store.write(file, line);
+            } catch (Lima.Failure diskFull) {
+                // the session matters more than what is known of it
             }
         }
 

@@ -4,10 +4,13 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Random;
+import java.util.Set;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -113,6 +116,23 @@ class SessionTest {
         String line = World.CHECKOUT + "/sandbox session yes " + marker() + " | head -n 1";
         Cli.start(project, world.environment(), List.of("sh", "-c", line)).ends(Duration.ofSeconds(30)).exits(0);
         awaitEnd("yes");
+    }
+
+    // --- what is on record while it runs ---
+
+    @Test
+    void aSessionIsOnRecordAsLongAsItLasts() {
+        Path records = world.lima.resolve("_sandbox/sessions/session");
+        run("true").exits(0);
+        Set<String> before = Set.of(records.toFile().list()); // of those that were killed
+        Cli.Running session = world.at(project).start("session", "/bin/sh", "-c", "echo up; exec sleep 60 # sk-test");
+        session.awaitOut("up");
+        String pid = Stream.of(records.toFile().list()).filter(r -> !before.contains(r)).findFirst().orElseThrow();
+        String born = "" + ProcessHandle.of(Long.parseLong(pid)).orElseThrow().info().startInstant().orElseThrow()
+                .toEpochMilli();
+        assertEquals(born + " sh\n", World.read(records.resolve(pid)));
+        session.signal("TERM").ends(Duration.ofSeconds(30));
+        assertFalse(Files.exists(records.resolve(pid)));
     }
 
     // --- exit codes ---
