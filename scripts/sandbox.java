@@ -3660,17 +3660,40 @@ class Sandbox implements Callable<Integer> {
             sweep(name);
             progress.accept("booting " + name);
             lock.note = lock.note.isEmpty() ? "start " + name : lock.note; // a base is noted as that
-            String[] seen = {""};
+            if (!booted(name, limit, lock)) {
+                progress.accept(name + " shows no sign of life: its power is cut and it is booted once more");
+                lima.limactl("stop", "-f", name);
+                if (!booted(name, limit, lock)) {
+                    throw new Lima.Failure(name + " shows no sign of life, twice. What its console said last is in "
+                            + lima.home.resolve(name).resolve("serial.log") + hostagent(name));
+                }
+            }
+        }
+
+        /** Did the guest do anything, its set-up fail included? A quarter of LIMIT without a sign of life is enough. */
+        private boolean booted(String name, Duration limit, Lock lock) {
+            String[] seen = {"", ""};
+            long[] heard = {System.nanoTime()};
+            BooleanSupplier dead = () -> System.nanoTime() - heard[0] > Math.max(limit.toNanos() / 4, 10_000_000_000L);
             Lima.Result r = limactl(List.of("start", "--tty=false", "--timeout", limit.toSeconds() + "s", name),
                     lock, () -> {
                         seen[0] = glance(name);
+                        String console = files(lima.home.resolve(name), ".log").stream()
+                                .filter(f -> f.getFileName().toString().startsWith("serial"))
+                                .map(f -> " " + f.toFile().length()).collect(Collectors.joining());
+                        if (!seen[0].isEmpty() || !console.equals(seen[1])) {
+                            heard[0] = System.nanoTime();
+                            seen[1] = console;
+                        }
                         progress.accept(seen[0].startsWith("failed ") ? "" : seen[0]);
-                        return !seen[0].startsWith("failed "); // Lima would wait for a probe that cannot hold until the time-out
+                        return !seen[0].startsWith("failed ") && !dead.getAsBoolean(); // Lima would wait until the time-out
                     });
-            if (r.code() != 0 && !seen[0].startsWith("failed ")) {
+            boolean happened = r.code() == 0 || seen[0].startsWith("failed ");
+            if (!happened && !dead.getAsBoolean()) {
                 throw new Lima.Failure(
                         "limactl start of " + name + " failed: " + Lima.reason(r.err()) + hostagent(name));
             }
+            return happened;
         }
 
         /**
@@ -3715,8 +3738,8 @@ class Sandbox implements Callable<Integer> {
 
         /** What the guest says of its set-up while it boots: "failed …", a phase, or nothing yet. */
         private String glance(String name) {
-            String remote = FAILED + "cat /run/sandbox/phase 2>/dev/null || { [ ! -e /run/lima-boot-done ]"
-                    + " || echo 'waiting for the probes of its template'; }";
+            String remote = FAILED + "cat /run/sandbox/phase 2>/dev/null || if [ -e /run/lima-boot-done ];"
+                    + " then echo 'waiting for the probes of its template'; else echo 'running its boot scripts'; fi";
             return Files.exists(limasSocket(name)) ? direct(name, remote).out().lines().findFirst().orElse("") : "";
         }
 

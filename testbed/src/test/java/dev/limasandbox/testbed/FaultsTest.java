@@ -136,6 +136,22 @@ class FaultsTest {
         again("start");
     }
 
+    /** Seen once on a real one: 25 minutes without a word, with two emulated guests at a time. */
+    @Test
+    void aMachineWithoutASignOfLifeIsBootedOnceMore() {
+        at("start");
+        wanted("booted:hang");
+        Cli.Running ours = world.at(project).start("--timeout", "30s", "f", "echo", "hi");
+        ours.awaitErr("f shows no sign of life: its power is cut");
+        wanted();
+        ours.ends(Duration.ofSeconds(60)).exits(0).out("hi\n");
+        at("start");
+        wanted("booted:hang");
+        world.at(project).run("--timeout", "20s", "f", "true").exits(125)
+                .errHas("no sign of life, twice", "f/serial.log");
+        again("start");
+    }
+
     @Test
     void aFailedSetUpIsSaidAtOnceAndNeverPassesForReady() {
         at("start");
