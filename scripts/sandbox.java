@@ -3138,11 +3138,14 @@ class Sandbox implements Callable<Integer> {
          * and on a terminal for one above 128, which Java also gives for an ssh that was killed.
          */
         private static final String WRAPPER = """
-                use POSIX qw(:sys_wait_h setlocale LC_ALL);
                 my ($id, $tty, $dir, @cmd) = @ARGV;
+                while ($cmd[0] =~ /^(\\w+)=(.*)/s) { $ENV{$1} = $2; shift @cmd }
                 delete $ENV{PERL_BADLANG};
                 $0 = "sandbox-session $cmd[0]";
-                unless (setlocale(LC_ALL, "")) { delete @ENV{grep { /^L(ANG|C_)/ } keys %ENV}; $ENV{LANG} = "C.UTF-8" }
+                if (grep { /^L(ANG|C_)/ && $ENV{$_} !~ /^(C|POSIX|C[.]UTF-8|)$/ } keys %ENV) {
+                  require POSIX; # takes long in an emulated guest
+                  unless (POSIX::setlocale(POSIX::LC_ALL(), "")) { delete @ENV{grep { /^L(ANG|C_)/ } keys %ENV}; $ENV{LANG} = "C.UTF-8" }
+                }
                 unless (chdir $dir) { print STDERR "sandbox: cannot enter $dir: $!$/"; exit 125 }
                 pipe(my $wake, my $ring);
                 $SIG{CHLD} = sub { syswrite $ring, "x" };
@@ -3150,7 +3153,7 @@ class Sandbox implements Callable<Integer> {
                 unless (defined $kid) { print STDERR "sandbox: cannot fork: $!$/"; exit 125 }
                 unless ($kid) { setpgrp(0, 0) unless $tty; exec { $cmd[0] } @cmd; print STDERR "sandbox: $cmd[0]: $!$/"; exit 127 }
                 my ($status, $ended, $cut);
-                my $reap = sub { if (waitpid($kid, WNOHANG) == $kid) { $status = $?; $ended = 1 } $ended };
+                my $reap = sub { if (waitpid($kid, 1) == $kid) { $status = $?; $ended = 1 } $ended };
                 my $end = sub {
                   $cut = 1;
                   my $whom = $tty ? $kid : -$kid;
@@ -3170,7 +3173,7 @@ class Sandbox implements Callable<Integer> {
                   if (-p STDOUT && vec($ready, 1, 1)) { $end->(); last }
                 }
                 waitpid($kid, 0), $status = $? unless $ended;
-                my $code = WIFSIGNALED($status) ? 128 + WTERMSIG($status) : WEXITSTATUS($status);
+                my $code = $status & 127 ? 128 + ($status & 127) : $status >> 8;
                 if (!$cut && ($code == 255 || $tty && $code > 128)) { for ("/run/sandbox", "/run/user/$<") { if (open my $f, ">", "$_/exit-$id") { last } } }
                 exit $code;
                 """;
@@ -3260,8 +3263,9 @@ class Sandbox implements Callable<Integer> {
             });
             String login = login(is, command);
             return "exec sh -c " + Lima
-                    .quote("if command -v perl >/dev/null 2>&1; then exec env PERL_BADLANG=0" + settings + " perl -e "
-                            + Lima.quote(WRAPPER) + " " + id + " " + (tty ? 1 : 0) + " " + Lima.quote(dir) + " " + login
+                    .quote("if command -v perl >/dev/null 2>&1; then export PERL_BADLANG=0; exec perl -e "
+                            + Lima.quote(WRAPPER)
+                            + " " + id + " " + (tty ? 1 : 0) + " " + Lima.quote(dir) + settings + " " + login
                             + "; else cd " + Lima.quote(dir) + " && exec env" + settings + " " + login + "; fi");
         }
 
