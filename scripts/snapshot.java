@@ -132,7 +132,7 @@ class Snapshot {
     private final Lima lima;
     private final Life life;
     /** Of {@code try}: what stands behind {@code --}. */
-    private final List<String> command;
+    final List<String> command;
 
     private Snapshot(Host host, List<String> command) {
         this.host = host;
@@ -299,8 +299,6 @@ class Snapshot {
         });
     }
 
-
-
     // ------------------------------------------------------------------------------------------------------ the change
 
     /** What is to be done, once it is sure that it can be; AT_REST: with the machine off. */
@@ -446,7 +444,8 @@ class Snapshot {
 
     /**
      * The snapshots of one sandbox, in {@code $LIMA_HOME/_sandbox/snapshots/NAME/}: a directory per tag with meta.json
-     * and, of a copy, the files; {@code .part}, which is unfinished whatever it is; {@code .apply}, an apply that is ready.
+     * and, of a copy, the files; {@code .part}, which is unfinished whatever it is; {@code .apply}, an apply that is ready;
+     * {@code .applied}, the last one.
      *
      * <p>Nothing there has a tag's name before it is complete. An apply of a copy is prepared in {@code .apply}:
      * {@code new/} with the files to put in place, {@code keep/} with the present state. The one rename of
@@ -465,6 +464,8 @@ class Snapshot {
         private final Path dir;
         private final Path part;
         private final Path ready;
+        /** The tag of the last apply whose replaced state is kept. */
+        private final Path mark;
 
         Snapshots(Sandboxed is, Life.Lock lock) {
             this.is = is;
@@ -472,6 +473,7 @@ class Snapshot {
             dir = lima.state("snapshots").resolve(is.name);
             part = dir.resolve(".part");
             ready = dir.resolve(".apply");
+            mark = dir.resolve(".applied");
         }
 
         /** All there are, the oldest first: copies by their directories, the others as qemu-img tells. */
@@ -560,22 +562,45 @@ class Snapshot {
         }
 
         void apply(Kept kept, boolean keep) {
-            if (kept.method.equals("copy")) {
-                applyCopy(kept.tag, keep);
-                return;
+            String tag = kept.tag;
+            boolean undo = tag.equals(KEPT);
+            boolean again = keep && resumes(tag);
+            if (kept.method.equals("internal")) {
+                applyInternal(tag, keep, again);
+            } else if (!undo || !again) {
+                applyCopy(tag, keep && !again);
             }
-            boolean undo = kept.tag.equals(KEPT);
-            if (keep && !undo) {
-                delete(KEPT);
-            }
-            if (keep && count(KEPT) < (undo ? 2 : 1)) { // there are two if an interrupted call came so far
-                create(KEPT, true);
-            }
-            limactl("apply", kept.tag); // of two the older one, as delete
-            if (keep && undo) {
-                limactl("delete", KEPT);
+            if (undo) {
+                Lima.io(() -> Files.deleteIfExists(mark)); // the same once more is an undo of the undo
             }
             require(is.name, "Stopped");
+        }
+
+        /**
+         * Did an interrupted apply of this tag come so far that what it replaced is kept, and did nothing boot since? Then
+         * what is there now must not be kept in its place.
+         */
+        private boolean resumes(String tag) {
+            return Files.exists(mark) && Lima.io(() -> Files.readString(mark)).equals(tag)
+                    && is.dir.resolve("ha.stderr.log").toFile().lastModified() <= mark.toFile().lastModified();
+        }
+
+        /** Of several with the same tag limactl applies and deletes the oldest. */
+        private void applyInternal(String tag, boolean keep, boolean again) {
+            boolean undo = tag.equals(KEPT);
+            if (keep && !again) {
+                if (!undo) {
+                    delete(KEPT);
+                }
+                create(KEPT, true);
+                Lima.io(() -> Files.writeString(Files.createDirectories(dir).resolve(".applied"), tag));
+            }
+            if (!undo || !again || count(KEPT) > 1) {
+                limactl("apply", tag);
+            }
+            while (undo && keep && count(KEPT) > 1) {
+                limactl("delete", KEPT);
+            }
         }
 
         private void applyCopy(String tag, boolean keep) {
@@ -585,8 +610,9 @@ class Snapshot {
             if (keep) {
                 Path present = Lima.io(() -> Files.createDirectory(part.resolve("keep")));
                 FILES.stream().filter(f -> !f.equals("disk")).forEach(f -> copy(is.dir.resolve(f), present.resolve(f)));
-                Lima.io(() -> Files.createLink(present.resolve("disk"), real(is.dir.resolve("disk")))); // no copy: it gets replaced
+                Lima.io(() -> Files.createLink(present.resolve("disk"), real(is.dir.resolve("disk")))); // it gets replaced
                 describe(present, new Kept(KEPT, "copy", now()));
+                Lima.io(() -> Files.writeString(part.resolve("mark"), tag));
             }
             require(is.name, "Stopped");
             move(part, ready);
@@ -619,6 +645,9 @@ class Snapshot {
                 if (Files.exists(ready.resolve("keep"))) {
                     remove(dir.resolve(KEPT));
                     move(ready.resolve("keep"), dir.resolve(KEPT));
+                }
+                if (Files.exists(ready.resolve("mark"))) {
+                    move(ready.resolve("mark"), mark);
                 }
                 remove(ready);
             }
@@ -703,8 +732,6 @@ class Snapshot {
         }
         return r.out();
     }
-
-
 
     // -------------------------------------------------------------------------------------------------------- the host
 
