@@ -520,11 +520,14 @@ final class Commands {
             throw new Fatal("cannot " + command + " a running instance");
         }
         Home.checkSocketPath(target.directory);
+        new DiskFiles(source).settle(false);
         copyFiles(source, target, command);
-        Path state = Guest.stateOf(source.name).resolve("disk");
         Sh.remove(Guest.stateOf(target.name));
-        if (Files.exists(state)) {
-            Sh.copyTree(state, Guest.stateOf(target.name).resolve("disk"));
+        for (String part : List.of("disk", "snapshots")) { // a clone's disk keeps its snapshots
+            Path state = Guest.stateOf(source.name).resolve(part);
+            if (Files.exists(state)) {
+                Sh.copyTree(state, Guest.stateOf(target.name).resolve(part));
+            }
         }
         if (rename) {
             Sh.remove(source.directory);
@@ -613,6 +616,7 @@ final class Commands {
             Snapshots.ofRunning(instance, verb);
             return;
         }
+        new DiskFiles(instance).settle(false);
         Snapshots snapshots = new Snapshots(instance);
         switch (verb) {
             case "create" -> snapshots.create(tag);

@@ -94,6 +94,7 @@ final class Guest {
      * process; its input takes the word {@code poweroff}.
      */
     Process boot(int sshPort) {
+        new DiskFiles(instance).settle(true);
         new GuestDisk(this).make();
         new Cidata(this).make(sshPort);
         List<String> command = new ArrayList<>();
