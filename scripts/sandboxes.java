@@ -196,6 +196,12 @@ class Sandboxes implements Callable<Integer> {
         Box one(String word, List<Box> all) {
             Box found = Host.isPath(word) ? ofDirectory(word, all) : named(word, all)
                     .orElseThrow(() -> new Lima.Failure(2, missing(word, all)));
+            Path dir = lima.home.resolve(found.name);
+            if (!Files.exists(dir.resolve("lima.yaml"))) {
+                throw new Lima.Failure(
+                        dir + " has no lima.yaml: an interrupted limactl create, clone or delete left it."
+                                + " If no limactl works on it any more:\n  rm -rf " + Lima.quote(dir.toString()));
+            }
             if (found.kind().isEmpty()) {
                 throw new Lima.Failure(found.name + " is a Lima instance that this tool did not make, so it is left"
                         + " alone. limactl works on it: limactl --help");
@@ -282,6 +288,8 @@ class Sandboxes implements Callable<Integer> {
         /** Runs {@code sandbox} with these words and our standard streams, stdout on stderr: it makes and starts, proven. */
         int sandbox(List<String> words) {
             List<String> call = new ArrayList<>(host.sandbox(lima));
+            call.addAll(talk.quiet ? List.of("--quiet") : List.of());
+            call.addAll(talk.yes ? List.of("--yes") : List.of());
             call.addAll(words);
             return Lima.io(() -> {
                 ProcessBuilder builder = new ProcessBuilder(Stream.concat(
@@ -301,14 +309,7 @@ class Sandboxes implements Callable<Integer> {
 
         /** Starts a sandbox the way that entering it does: audited, mended, proven ready. A running one stays as it is. */
         void boot(String name) {
-            List<String> words = new ArrayList<>(List.of("--name", name, "true"));
-            if (talk.quiet) {
-                words.add(0, "--quiet");
-            }
-            if (talk.yes) {
-                words.add(0, "--yes");
-            }
-            if (sandbox(words) != 0) {
+            if (sandbox(List.of("--name", name, "true")) != 0) {
                 throw new Lima.Failure(name + " did not start, see above");
             }
         }
@@ -327,12 +328,25 @@ class Sandboxes implements Callable<Integer> {
             return new Talk(host, quiet, yes);
         }
 
+        /** What an interrupted call left of a name: the lock mends it, what is left of records goes. */
+        void settle(String name) {
+            if (name.matches("[A-Za-z0-9][A-Za-z0-9._-]*")
+                    && !Files.exists(lima.home.resolve(name).resolve("lima.yaml"))
+                    && Files.exists(lima.home.resolve("_sandbox/locks/" + name + ".lock"))) {
+                try (Life.Lock lock = life(name).lock(name)) {
+                    if (name.matches("[A-Za-z0-9][A-Za-z0-9._-]*") && !Files.exists(lima.home.resolve(name))) {
+                        forget(name);
+                    }
+                    lock.making("", null);
+                }
+            }
+        }
+
         /** Removes what is on record of an instance that is gone. */
         void forget(String name) {
-            lima.run(Duration.ofMinutes(5), null, Stream.concat(Stream.of("rm", "-rf", "--"),
-                    Stream.of("snapshots", "sessions", "live").map(d -> lima.home.resolve("_sandbox") + "/" + d + "/"
-                            + name))
-                    .toList());
+            Path ours = lima.home.resolve("_sandbox");
+            lima.run(Duration.ofMinutes(5), null, List.of("rm", "-rf", "--", ours + "/snapshots/" + name,
+                    ours + "/sessions/" + name, ours + "/live/" + name, ours + "/images/" + name + ".qcow2"));
         }
     }
 
@@ -514,7 +528,7 @@ class Sandboxes implements Callable<Integer> {
             is.put("vmType", box.vmType);
             is.put("sshPort", box.node.path("sshLocalPort").asInt());
             is.put("sshConfig", box.node.path("sshConfigFile").asText());
-            is.put("directory", box.dir);
+            is.put("directory", box.dir.toString());
             is.put("dockerSocket", box.dockerSocket());
             return is;
         }
@@ -691,7 +705,7 @@ class Sandboxes implements Callable<Integer> {
             description = {"Deletes sandboxes with their snapshots, after asking.",
                     "Project directories are never touched.%n"},
             footer = {"", "Examples:", "  sandboxes delete web", "  sandboxes delete --all --yes --force",
-                    "  sandboxes delete --unused-bases  all but the newest that nothing was cloned from"})
+                    "  sandboxes delete --unused-bases  those without clones, but for the newest"})
     static final class Delete extends Ending {
         @Mixin
         Targets targets = new Targets();
@@ -713,7 +727,7 @@ class Sandboxes implements Callable<Integer> {
                 return deleteAll(unused(all()));
             }
             targets.check(this);
-            targets.names.stream().filter(n -> n.matches("[A-Za-z0-9][A-Za-z0-9._-]*")).forEach(this::settle);
+            targets.names.forEach(this::settle);
             List<Box> all = all();
             List<String> gone = targets.names.stream()
                     .filter(n -> !Host.isPath(n) && named(n, all).isEmpty()).toList();
@@ -722,21 +736,15 @@ class Sandboxes implements Callable<Integer> {
             return targets.all || !targets.names.isEmpty() ? deleteAll(chosen(targets)) : 0;
         }
 
-        /** What an interrupted call left of a name: the lock mends it, what is left of records goes. */
-        private void settle(String name) {
-            if (!Files.exists(lima.home.resolve(name).resolve("lima.yaml"))
-                    && Files.exists(lima.home.resolve("_sandbox/locks/" + name + ".lock"))) {
-                try (Life.Lock lock = life(name).lock(name)) {
-                    if (!Files.exists(lima.home.resolve(name))) {
-                        forget(name);
-                    }
-                    lock.making("", null);
-                }
-            }
-        }
-
         /** All of the bases that nothing was cloned from, but the newest: the next new sandbox is its clone. */
         private List<Box> unused(List<Box> all) {
+            for (File image : Stream.ofNullable(lima.home.resolve("_sandbox/images").toFile().listFiles())
+                    .flatMap(Stream::of).toList()) {
+                String name = image.getName().replaceFirst("\\.qcow2$", "");
+                if (all.stream().noneMatch(b -> name.equals(b.mark.get("base")))) {
+                    settle(name); // a deletion that was killed half-way
+                }
+            }
             Optional<Box> newest = all.stream().filter(b -> b.kind().equals("base"))
                     .max(Comparator.comparing(b -> Long.parseLong(b.mark.getOrDefault("ready", "0"))));
             List<Box> unused = all.stream().filter(b -> b.kind().equals("base") && !newest.equals(Optional.of(b))
@@ -791,9 +799,6 @@ class Sandboxes implements Callable<Integer> {
             lock.making("delete " + box.name, null);
             life(box.name).delete(box.name);
             forget(box.name);
-            if (base) {
-                Lima.io(() -> Files.deleteIfExists(lima.home.resolve("_sandbox/images/" + box.name + ".qcow2")));
-            }
             lock.making("", null);
             talk.say(box.name + " is deleted");
         }
@@ -812,6 +817,7 @@ class Sandboxes implements Callable<Integer> {
 
         @Override
         int work() {
+            settle(name);
             Optional<Box> before = Host.isPath(name) || named(name, all()).isPresent()
                     ? Optional.of(one(name, all())) : Optional.empty();
             String its = before.map(b -> b.name).orElse(name);
@@ -842,7 +848,9 @@ class Sandboxes implements Callable<Integer> {
                     lock.making("", null);
                 });
             }
-            if (sandbox(List.of(Lima.io(() -> Files.readString(journal)).split("\n"))) != 0) {
+            List<String> made = new ArrayList<>(List.of("--yes")); // it was asked above
+            made.addAll(List.of(Lima.io(() -> Files.readString(journal)).split("\n")));
+            if (sandbox(made) != 0) {
                 throw new Lima.Failure(its + " was deleted and not made anew, see above. To try again: " + host.command
                         + " reset " + its);
             }
@@ -861,15 +869,16 @@ class Sandboxes implements Callable<Integer> {
 
         /** The words for {@code sandbox} that make it again; refused here is what could fail once the old one is gone. */
         private List<String> words(Box box, List<Box> all) {
-            List<String> words = new ArrayList<>(List.of("--yes", "--force-dir", "--name", box.name,
+            List<String> words = new ArrayList<>(List.of("--force-dir", "--name", box.name,
                     "--cpus", "" + box.cpus, "--memory", gib(box.memory), "--disk", gib(box.disk)));
             Optional<Box> base = all.stream().filter(b -> b.kind().equals("base") && b.mark.containsKey("ready")
                     && b.mark.get("template").equals(box.mark.get("template")))
                     .max(Comparator.comparing(b -> Long.parseLong(b.mark.get("ready"))));
             if (template != null || base.isEmpty()) {
                 if (template == null) {
-                    throw new Lima.Failure("the base that " + box.name + " was made from is gone, and with it what it"
-                            + " was made of. --template T names the template (template:default for Lima's)");
+                    throw new Lima.Failure("the base that " + box.name + " was made from is gone. If it was made of"
+                            + " sandbox's own template, this brings it back: " + host.entry() + " --rebuild-base"
+                            + "\nIf not, --template T names what it was made of.");
                 }
                 words.addAll(List.of("--template", template, "--vm-type", box.vmType));
             } else {
@@ -922,10 +931,12 @@ class Sandboxes implements Callable<Integer> {
 
         @Override
         int work() {
+            settle(old);
             List<Box> all = all();
             Path notes = lima.home.resolve("_sandbox/renames");
             if (!Host.isPath(old) && named(old, all).isEmpty() && named(to, all).filter(Box::isSandbox).isPresent()) {
                 talk.say("there is no sandbox " + old + " (any more), and there is " + to);
+                Lima.io(() -> Files.deleteIfExists(notes.resolve(old)));
                 return 0;
             }
             Box box = one(old, all);
