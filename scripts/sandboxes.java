@@ -334,10 +334,9 @@ class Sandboxes implements Callable<Integer> {
                     && !Files.exists(lima.home.resolve(name).resolve("lima.yaml"))
                     && Files.exists(lima.home.resolve("_sandbox/locks/" + name + ".lock"))) {
                 try (Life.Lock lock = life(name).lock(name)) {
-                    if (name.matches("[A-Za-z0-9][A-Za-z0-9._-]*") && !Files.exists(lima.home.resolve(name))) {
+                    if (!lock.abandoned && !Files.exists(lima.home.resolve(name))) {
                         forget(name);
                     }
-                    lock.making("", null);
                 }
             }
         }
@@ -833,14 +832,14 @@ class Sandboxes implements Callable<Integer> {
                     throw new Lima.Failure(its + " is protected. To reset it all the same, first: limactl unprotect "
                             + its);
                 }
-                List<String> words = words(box, all());
+                List<String> again = words(box, all());
                 talk.confirm("Make " + its + " anew? What goes: all files in it outside of mounted directories, so"
                         + " logins, agents and tools that were installed, Docker's images and volumes, and its "
                         + Tag.of(lima, its).size() + " snapshots. What stays: " + box.mountsText() + ", "
                         + box.cpus + " cpus, " + ListAll.size(box.memory) + " memory, " + ListAll.size(box.disk)
                         + " disk.");
                 ending(its, lock -> {
-                    Host.write(journal, String.join("\n", words));
+                    Host.write(journal, String.join("\n", again));
                     lock.making("delete " + its, null);
                     talk.say("deleting " + its + " ...");
                     life(its).delete(its);
@@ -848,9 +847,9 @@ class Sandboxes implements Callable<Integer> {
                     lock.making("", null);
                 });
             }
-            List<String> made = new ArrayList<>(List.of("--yes")); // it was asked above
-            made.addAll(List.of(Lima.io(() -> Files.readString(journal)).split("\n")));
-            if (sandbox(made) != 0) {
+            List<String> words = new ArrayList<>(talk.yes ? List.of() : List.of("--yes")); // it was asked above
+            words.addAll(List.of(Lima.io(() -> Files.readString(journal)).split("\n")));
+            if (sandbox(words) != 0) {
                 throw new Lima.Failure(its + " was deleted and not made anew, see above. To try again: " + host.command
                         + " reset " + its);
             }
