@@ -74,7 +74,7 @@ class SandboxesLifeTest {
         world.cli().run("start", "life", "--quiet").exits(0).silent();
         world.cli().run("restart", "life", "--quiet").exits(0).silent();
         assertEquals("Running", world.status("life"));
-        assertEquals("mine\n", world.at(project).run("life", "sh", "-c", "cat ~/mine").exits(0).text());
+        assertEquals("mine\n", world.at(project).run("life", "sh", "-c", "cat ~/mine").exits(0).out());
     }
 
     @Test

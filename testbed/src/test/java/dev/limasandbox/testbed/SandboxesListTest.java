@@ -55,9 +55,9 @@ class SandboxesListTest {
         try {
             Cli.Result list = world.cli().run("list").exits(0).silent();
             list.outHas("listed Running 1    256M ", " 1    ", "sh 0m", project + ":w").outLacks("alien", "base-");
-            assertEquals(2, list.text().lines().count());
-            assertTrue(list.text().lines().allMatch(l -> l.length() <= 80), list::toString);
-            JsonNode one = json(world.at(project).run("list", ".", "--json").exits(0).text()).get(0);
+            assertEquals(2, list.out().lines().count());
+            assertTrue(list.out().lines().allMatch(l -> l.length() <= 80), list::toString);
+            JsonNode one = json(world.at(project).run("list", ".", "--json").exits(0).out()).get(0);
             assertEquals("sh", one.at("/sessions/0/command").asText());
             assertEquals("clean", one.at("/snapshots/0/tag").asText());
             assertEquals(project.toString(), one.at("/mounts/0/path").asText());
@@ -109,7 +109,7 @@ class SandboxesListTest {
             Files.copy(world.lima.resolve("listed/lima-version"),
                     many.lima.resolve("box-" + i).resolve("lima-version"));
         }
-        assertEquals(101, many.cli().run("list").exits(0).text().lines().count());
+        assertEquals(101, many.cli().run("list").exits(0).out().lines().count());
         long ours = Long.MAX_VALUE;
         long limas = Long.MAX_VALUE;
         for (int i = 0; i < 4; i++) { // the least of some: the machine has other things to do
@@ -128,7 +128,7 @@ class SandboxesListTest {
 
     @Test
     void shellsCompleteNamesAndTags() {
-        String bash = world.cli().run("sandboxes", "--completion", "bash").exits(0).text();
+        String bash = world.cli().run("sandboxes", "--completion", "bash").exits(0).out();
         Path file = World.write(world.root.resolve("completion.bash"), bash);
         assertEquals("--foreign --force", complete(file, "sandboxes list --fo") + " "
                 + complete(file, "sandboxes stop --fo"));
@@ -140,7 +140,7 @@ class SandboxesListTest {
         assertEquals("apply", complete(file, "./sandbox snapshot ap"));
         world.cli().run("sandboxes", "--completion", "tcsh").exits(2).errHas("bash, zsh or fish");
         for (String shell : List.of("zsh", "fish")) {
-            String text = world.cli().run("sandboxes", "--completion", shell).exits(0).text();
+            String text = world.cli().run("sandboxes", "--completion", shell).exits(0).out();
             assertTrue(text.contains("rename") && text.contains("when-idle") && text.contains("_names"), text);
         }
     }
