@@ -257,7 +257,7 @@ class LauncherTest {
         assertEquals(List.of("Sandboxes", "./sandbox", "<list>", "<a>"), lines("list", "a"));
         assertEquals(List.of("DockerContext", "./sandbox docker-context", "<a>"), lines("docker-context", "a"));
         assertEquals(List.of("Sandbox", "./sandbox", "<x>", "<list>"), lines("x", "list"));
-        assertEquals(List.of("Sandbox", "./sandbox", "<sandboxes>"), lines("sandboxes"));
+        assertEquals(List.of("Sandboxes", "./sandbox", "<--completion>"), lines("sandboxes", "--completion"));
         assertEquals(List.of("Sandbox", "./sandbox", "<doctor>"), lines("doctor"), "there is no doctor.java here");
         Files.delete(checkout.resolve("scripts/sandboxes.java"));
         assertEquals(List.of("Sandbox", "./sandbox", "<list>", "<a>"), lines("list", "a"));

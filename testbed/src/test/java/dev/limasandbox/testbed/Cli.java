@@ -309,6 +309,13 @@ final class Cli {
             return this;
         }
 
+        Result outLacks(String... texts) {
+            for (String text : texts) {
+                assertTrue(!out.contains(text), () -> "stdout must not have '" + text + "'; " + this);
+            }
+            return this;
+        }
+
         /** Nothing was said at all. */
         Result silent() {
             assertEquals("", err, () -> "stderr; " + this);

@@ -1,0 +1,1872 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Lists, starts, stops, changes and deletes the sandboxes that you have.
+//JAVA 17+
+//DEPS info.picocli:picocli:4.7.7
+//DEPS com.fasterxml.jackson.dataformat:jackson-dataformat-yaml:2.23.0
+package dev.limasandbox;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.File;
+import java.io.FileDescriptor;
+import java.io.FileInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.io.PrintWriter;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.security.MessageDigest;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.HexFormat;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.ParentCommand;
+
+/**
+ * {@code sandboxes VERB …}: those that you have. {@code sandbox} makes, starts and enters one; this looks after them.
+ * What holds for every verb stands in {@link Verb}, {@link Targets} and {@link Ending}, then comes one class a verb.
+ *
+ * <p>Exit codes: 0, 125 for failures, 2 for usage, 1 when a question was answered with no.
+ */
+@Command(
+        name = "sandboxes",
+        sortOptions = false,
+        customSynopsis = "sandboxes VERB [NAME...] [OPTIONS]%n",
+        description = {
+                "Lists, starts, stops, changes and deletes the sandboxes that you have.",
+                "",
+                "NAME may be a path: the sandbox that has that directory mounted ('.': this one).",
+                "A verb that would end a session says which and stops there without --force.%n"
+        },
+        commandListHeading = "Verbs:%n",
+        optionListHeading = "%nOptions:%n",
+        footer = {
+                "",
+                "Examples:",
+                "  sandboxes list",
+                "  sandboxes stop .                 the one of this directory",
+                "  sandboxes stop --all --when-idle",
+                "  sandboxes delete --help          more on one verb",
+                "  source <(sandboxes --completion bash)"
+        },
+        subcommands = {
+                Sandboxes.ListAll.class, Sandboxes.Start.class, Sandboxes.Stop.class, Sandboxes.Restart.class,
+                Sandboxes.Delete.class, Sandboxes.Reset.class, Sandboxes.Rename.class
+        })
+class Sandboxes implements Callable<Integer> {
+    @Option(names = "--completion", paramLabel = "SHELL", description = "Write the completion for bash, zsh or fish.")
+    String completion;
+
+    @Option(names = {"-h", "--help"}, usageHelp = true, description = "Show this help.")
+    boolean help;
+
+    @CommandLine.Spec
+    CommandLine.Model.CommandSpec spec;
+
+    private final Host host;
+
+    Sandboxes(Host host) {
+        this.host = host;
+    }
+
+    /** Runs one command line and ends the process with its exit code. */
+    public static void main(String[] args) {
+        System.exit(run(Host.ofThisProcess(), args));
+    }
+
+    /**
+     * Runs one command line; what {@link #main} and other programs in the same JVM call.
+     *
+     * @return the exit code; never throws for a failure of ours, which is told on {@code host.err}
+     */
+    static int run(Host host, String... args) {
+        return new CommandLine(new Sandboxes(host)).setOut(host.out).setErr(host.err)
+                .setColorScheme(CommandLine.Help.defaultColorScheme(
+                        host.colours() ? CommandLine.Help.Ansi.ON : CommandLine.Help.Ansi.OFF))
+                .setParameterExceptionHandler((e, a) -> {
+                    String verb = e.getCommandLine().getCommandName().replaceFirst("^sandboxes$", "");
+                    host.err.println("sandboxes: " + e.getMessage());
+                    CommandLine.UnmatchedArgumentException.printSuggestions(e, host.err);
+                    host.err.println("Usage: " + host.command + " " + (verb.isEmpty() ? "VERB" : verb)
+                            + " [NAME...] [OPTIONS]");
+                    host.err.println("'" + host.command + (" " + verb).stripTrailing() + " --help' tells more.");
+                    host.err.flush();
+                    return 2;
+                })
+                .setExecutionExceptionHandler((e, l, p) -> {
+                    if (!(e instanceof Lima.Failure failure)) {
+                        throw e;
+                    }
+                    host.err.println("sandboxes: " + failure.getMessage());
+                    host.err.flush();
+                    return failure.code;
+                }).execute(args);
+    }
+
+    @Override
+    public Integer call() {
+        if (completion == null) {
+            throw new CommandLine.ParameterException(spec.commandLine(), "a verb is missing: "
+                    + String.join(", ", spec.subcommands().keySet()));
+        }
+        host.out.print(Completion.of(completion, spec));
+        host.out.flush();
+        return 0;
+    }
+
+    // ------------------------------------------------------------------------------------- what holds for every verb
+
+    /** What every verb can do: look, choose, talk. */
+    abstract static class Verb implements Callable<Integer> {
+        @ParentCommand
+        Sandboxes main;
+
+        @Option(names = {"-h", "--help"}, usageHelp = true, description = "Show this help.")
+        boolean help;
+
+        Host host;
+        Lima lima;
+        Talk talk;
+
+        /** Does what the verb is for; the exit code. */
+        abstract int work();
+
+        Talk talk() {
+            return new Talk(host, false, false);
+        }
+
+        @Override
+        public final Integer call() {
+            host = main.host;
+            lima = new Lima(host.env);
+            talk = talk();
+            return work();
+        }
+
+        Life life(String name) {
+            return new Life(lima, phase -> talk.say(phase.isEmpty() ? "" : phase.contains(name) ? phase + " ..."
+                    : name + ": " + phase + " ..."));
+        }
+
+        /** All instances, other people's too, one limactl call. */
+        List<Box> all() {
+            return lima.list().stream().map(Box::new).toList();
+        }
+
+        /** One instance as it is at this moment; empty if it is gone. */
+        Optional<Box> now(String name) {
+            return all().stream().filter(b -> b.name.equals(name)).findFirst();
+        }
+
+        /** The sandbox that a word means: its name, or a directory that it has mounted. Nothing that is not ours. */
+        Box one(String word, List<Box> all) {
+            Box found = Host.isPath(word) ? ofDirectory(word, all) : named(word, all)
+                    .orElseThrow(() -> new Lima.Failure(2, missing(word, all)));
+            Path dir = lima.home.resolve(found.name);
+            if (!Files.exists(dir.resolve("lima.yaml"))) {
+                throw new Lima.Failure(
+                        dir + " has no lima.yaml: an interrupted limactl create, clone or delete left it."
+                                + " If no limactl works on it any more:\n  rm -rf " + Lima.quote(dir.toString()));
+            }
+            if (found.kind().isEmpty()) {
+                throw new Lima.Failure(found.name + " is a Lima instance that this tool did not make, so it is left"
+                        + " alone. limactl works on it: limactl --help");
+            }
+            if (found.kind().equals("base") && !takesBases()) {
+                throw new Lima.Failure(found.name + " is a base that sandboxes are cloned from: it is neither started"
+                        + " nor changed");
+            }
+            return found;
+        }
+
+        /** May a base be named too? */
+        boolean takesBases() {
+            return false;
+        }
+
+        static Optional<Box> named(String name, List<Box> all) {
+            return all.stream().filter(b -> b.name.equals(name)).findFirst();
+        }
+
+        private String missing(String name, List<Box> all) {
+            String there = all.stream().filter(Box::isSandbox).map(b -> b.name).collect(Collectors.joining(", "));
+            return "there is no sandbox " + name + "; " + (there.isEmpty() ? "there is none at all" : "there are "
+                    + there)
+                    + (Files.exists(Reset.journal(lima, name)) ? "\nA reset of it was interrupted; to finish it: "
+                            + host.command + " reset " + name : "");
+        }
+
+        private Box ofDirectory(String word, List<Box> all) {
+            Path dir = host.path(word);
+            if (!Files.isDirectory(dir)) {
+                throw new Lima.Failure(2, "no such directory: " + dir);
+            }
+            Path real = Lima.io(dir::toRealPath);
+            List<Box> covering = all.stream().filter(b -> b.isSandbox()
+                    && b.mounts().stream().anyMatch(m -> real.startsWith(m.path))).toList();
+            if (covering.size() != 1) {
+                throw new Lima.Failure(2, covering.isEmpty() ? "no sandbox has " + real + " mounted"
+                        : "several sandboxes have " + real + " mounted, say which: "
+                                + covering.stream().map(b -> b.name).collect(Collectors.joining(", ")));
+            }
+            return covering.get(0);
+        }
+
+        /** Those that the words mean, each once; with --all every sandbox of ours that is not protected. */
+        List<Box> chosen(Targets targets) {
+            List<Box> all = all();
+            if (!targets.all) {
+                Map<String, Box> chosen = new LinkedHashMap<>();
+                targets.names.forEach(n -> chosen.put(n, one(n, all)));
+                return chosen.values().stream().distinct().toList();
+            }
+            List<Box> ours = all.stream().filter(b -> b.isSandbox() && !b.isProtected()).toList();
+            if (ours.isEmpty()) {
+                talk.say("there is no sandbox"
+                        + (all.stream().anyMatch(Box::isSandbox) ? " that is not protected" : ""));
+            }
+            return ours;
+        }
+
+        /** Does WORK on each, at most eight at once; a failure of one does not keep the others. */
+        int each(List<Box> boxes, Consumer<Box> work) {
+            if (boxes.size() == 1) {
+                work.accept(boxes.get(0));
+                return 0;
+            }
+            ExecutorService pool = Executors.newFixedThreadPool(8);
+            try {
+                List<CompletableFuture<Integer>> running = boxes.stream().map(b -> CompletableFuture.supplyAsync(() -> {
+                    try {
+                        work.accept(b);
+                        return 0;
+                    } catch (Lima.Failure failure) {
+                        talk.error(failure.getMessage());
+                        return 125;
+                    }
+                }, pool)).toList();
+                return running.stream().mapToInt(CompletableFuture::join).max().orElse(0);
+            } finally {
+                pool.shutdown();
+            }
+        }
+
+        /** Runs {@code sandbox} with these words and our standard streams, stdout on stderr: it makes and starts, proven. */
+        int sandbox(List<String> words) {
+            List<String> call = new ArrayList<>(host.sandbox(lima));
+            call.addAll(talk.quiet ? List.of("--quiet") : List.of());
+            call.addAll(talk.yes ? List.of("--yes") : List.of());
+            call.addAll(words);
+            return Lima.io(() -> {
+                ProcessBuilder builder = new ProcessBuilder(Stream.concat(
+                        Stream.of("sh", "-c", "exec \"$@\" >&2", "sh"), call.stream()).toList())
+                        .redirectError(ProcessBuilder.Redirect.INHERIT).redirectOutput(ProcessBuilder.Redirect.DISCARD)
+                        .redirectInput(new File("/dev/null"));
+                builder.environment().clear();
+                builder.environment().putAll(host.env);
+                Process child = builder.start();
+                Thread hook = new Thread(child::destroy);
+                Runtime.getRuntime().addShutdownHook(hook);
+                int code = child.waitFor();
+                Runtime.getRuntime().removeShutdownHook(hook);
+                return code;
+            });
+        }
+
+        /** Starts a sandbox the way that entering it does: audited, mended, proven ready. A running one stays as it is. */
+        void boot(String name) {
+            if (sandbox(List.of("--name", name, "true")) != 0) {
+                throw new Lima.Failure(name + " did not start, see above");
+            }
+        }
+    }
+
+    /** A verb that changes something. */
+    abstract static class Acting extends Verb {
+        @Option(names = {"-q", "--quiet"}, description = "Say nothing but errors.")
+        boolean quiet;
+
+        @Option(names = "--yes", description = "Answer every question with yes.")
+        boolean yes;
+
+        @Override
+        Talk talk() {
+            return new Talk(host, quiet, yes);
+        }
+
+        /** What an interrupted call left of a name: the lock mends it, what is left of records goes. */
+        void settle(String name) {
+            if (name.matches("[A-Za-z0-9][A-Za-z0-9._-]*")
+                    && !Files.exists(lima.home.resolve(name).resolve("lima.yaml"))
+                    && Files.exists(lima.home.resolve("_sandbox/locks/" + name + ".lock"))) {
+                try (Life.Lock lock = life(name).lock(name)) {
+                    if (!lock.abandoned && !Files.exists(lima.home.resolve(name))) {
+                        forget(name);
+                    }
+                }
+            }
+        }
+
+        /** Removes what is on record of an instance that is gone. */
+        void forget(String name) {
+            Path ours = lima.home.resolve("_sandbox");
+            lima.run(Duration.ofMinutes(5), null, List.of("rm", "-rf", "--", ours + "/snapshots/" + name,
+                    ours + "/sessions/" + name, ours + "/live/" + name, ours + "/images/" + name + ".qcow2"));
+        }
+    }
+
+    /** Which sandboxes a verb is for. */
+    static final class Targets {
+        @Parameters(paramLabel = "NAME", arity = "0..*", description = "Names, or directories that are mounted.")
+        List<String> names = new ArrayList<>();
+
+        @Option(names = "--all", description = "Every sandbox; no base, no protected and no foreign instance.")
+        boolean all;
+
+        /** Either names or --all. */
+        void check(Verb verb) {
+            if (all == !names.isEmpty()) {
+                throw new Lima.Failure(2, all ? "either names or --all"
+                        : "which one? NAME, . for this directory's, or --all; there are listed by: "
+                                + verb.host.command + " list");
+            }
+        }
+    }
+
+    /** A verb that would end the sessions in a sandbox: it looks for them first. */
+    abstract static class Ending extends Acting {
+        @Option(names = "--force", description = "End open sessions.")
+        boolean force;
+
+        @Option(names = "--when-idle", description = "Wait until no session is open.")
+        boolean whenIdle;
+
+        /** Does WORK under the lock of NAME once no session is open in it, or in spite of them with --force. */
+        void ending(String name, Consumer<Life.Lock> work) {
+            for (boolean said = false;; said = true) {
+                try (Life.Lock lock = life(name).lock(name)) {
+                    String open = force ? "" : Session.text(Session.of(lima, name));
+                    if (open.isEmpty()) {
+                        work.accept(lock);
+                        return;
+                    }
+                    if (!whenIdle) {
+                        throw new Lima.Failure(name + " is in use: " + open
+                                + "\n--when-idle waits for the end of it, --force ends it.");
+                    }
+                    if (!said) {
+                        talk.say(name + " is in use: " + open + "; waiting for the end of it");
+                    }
+                }
+                LockSupport.parkNanos(1_000_000_000L);
+            }
+        }
+
+        /** Stops a machine under its lock, if it is not stopped, and looks whether it is. */
+        void halt(String name) {
+            Box is = now(name).orElseThrow(() -> new Lima.Failure("there is no sandbox " + name + " any more"));
+            if (is.is("Stopped")) {
+                talk.say(name + " is stopped");
+                return;
+            }
+            Instant since = Instant.now();
+            talk.say("stopping " + name + (is.is("Broken") ? ", which is broken" : "") + " ...");
+            life(name).stop(name);
+            String status = now(name).map(b -> b.status).orElse("gone");
+            if (!status.equals("Stopped")) {
+                throw new Lima.Failure(name + " was to be stopped and is " + status.toLowerCase(Locale.ROOT)
+                        + ". Perhaps this helps: limactl stop -f " + name);
+            }
+            talk.say(name + " is stopped, after " + Duration.between(since, Instant.now()).toSeconds() + " s");
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------------ the verbs
+
+    @Command(name = "list", sortOptions = false, description = "Shows the sandboxes, one a line.%n",
+            footer = {"", "DISK is what it takes on this computer, of the size that it has; TAGS counts snapshots.",
+                    "", "Examples:", "  sandboxes list", "  sandboxes list --json web | jq -r '.[0].sshPort'",
+                    "  sandboxes list --bases           what they were cloned from, and its size",
+                    "  sandboxes list --watch           until a key is pressed"})
+    static final class ListAll extends Verb {
+        @Parameters(paramLabel = "NAME", arity = "0..*", description = "Only these.")
+        List<String> names = new ArrayList<>();
+
+        @Option(names = {"-q", "--quiet"}, description = "Only the names.")
+        boolean namesOnly;
+
+        @Option(names = "--json", description = "As JSON, with more: ssh, Docker's socket, directories, bytes.")
+        boolean json;
+
+        @Option(names = "--foreign", description = "Also instances that this tool did not make.")
+        boolean foreign;
+
+        @Option(names = "--bases", description = "The bases, with what was cloned from them.")
+        boolean bases;
+
+        @Option(names = "--watch", description = "Show them again and again, with processor and memory in use.")
+        boolean watch;
+
+        @Override
+        boolean takesBases() {
+            return true;
+        }
+
+        @Override
+        int work() {
+            if (watch) {
+                return Watch.run(this);
+            }
+            CompletableFuture<Map<Path, Long>> sizes = CompletableFuture
+                    .supplyAsync(() -> namesOnly ? Map.of() : used());
+            List<Box> all = all();
+            List<Box> shown = shown(all);
+            if (namesOnly) {
+                shown.forEach(b -> host.out.println(b.name));
+            } else if (json) {
+                host.out.println(Lima.io(() -> Lima.JSON.writerWithDefaultPrettyPrinter().writeValueAsString(
+                        shown.stream().map(b -> describe(b, sizes.join(), all)).toList())));
+            } else if (shown.isEmpty()) {
+                talk.say(bases ? "there is no base; the first new sandbox makes one"
+                        : "there is no sandbox yet; this makes one for this directory: " + host.entry() + " .");
+            } else {
+                table(shown, all, sizes.join()).forEach(host.out::println);
+            }
+            host.out.flush();
+            return 0;
+        }
+
+        List<Box> shown(List<Box> all) {
+            return names.isEmpty() ? all.stream().filter(b -> bases ? b.kind().equals("base") : b.isSandbox()
+                    || foreign && b.kind().isEmpty()).toList()
+                    : names.stream().map(n -> foreign && named(n, all).isPresent() ? named(n, all).get() : one(n, all))
+                            .distinct().toList();
+        }
+
+        /** The bytes that each instance really takes, by one du for all of them; clones on APFS share some. */
+        Map<Path, Long> used() {
+            List<Path> places = Stream.of(lima.home, lima.home.resolve("_sandbox/images"))
+                    .flatMap(d -> Stream.ofNullable(d.toFile().listFiles())).flatMap(Stream::of).map(File::toPath)
+                    .filter(p -> !p.getFileName().toString().startsWith("_")).toList();
+            Map<Path, Long> used = new HashMap<>();
+            if (!places.isEmpty()) {
+                List<String> call = new ArrayList<>(List.of("du", "-sk", "--"));
+                places.forEach(p -> call.add(p.toString()));
+                for (String line : lima.run(Duration.ofMinutes(1), null, call).out().lines().toList()) {
+                    String[] cells = line.split("\t", 2);
+                    if (cells.length == 2 && cells[0].matches("[0-9]+")) {
+                        used.put(Path.of(cells[1]), Long.parseLong(cells[0]) * 1024);
+                    }
+                }
+            }
+            return used;
+        }
+
+        long used(Box box, Map<Path, Long> sizes) {
+            return sizes.getOrDefault(lima.home.resolve(box.name), 0L)
+                    + sizes.getOrDefault(lima.home.resolve("_sandbox/images/" + box.name + ".qcow2"), 0L);
+        }
+
+        private List<String> clones(Box base, List<Box> all) {
+            return all.stream().filter(b -> base.name.equals(b.mark.get("base"))).map(b -> b.name).toList();
+        }
+
+        private Map<String, Object> describe(Box box, Map<Path, Long> sizes, List<Box> all) {
+            Map<String, Object> is = new LinkedHashMap<>();
+            is.put("name", box.name);
+            is.put("kind", box.kind().isEmpty() ? "foreign" : box.kind());
+            is.put("status", box.status);
+            is.put("protected", box.isProtected());
+            is.put("mounts", box.mounts().stream().map(m -> Map.of("path", m.path.toString(), "writable", m.writable))
+                    .toList());
+            is.put("sessions", Session.of(lima, box.name).stream().map(s -> Map.of("command", s.command, "pid", s.pid,
+                    "since", s.since.toString())).toList());
+            is.put("cpus", box.cpus);
+            is.put("memory", box.memory);
+            is.put("disk", box.disk);
+            is.put("diskUsed", used(box, sizes));
+            is.put("base", box.mark.get("base"));
+            is.put("snapshots", Tag.of(lima, box.name));
+            if (box.kind().equals("base")) {
+                is.put("clones", clones(box, all));
+            }
+            is.put("vmType", box.vmType);
+            is.put("sshPort", box.node.path("sshLocalPort").asInt());
+            is.put("sshConfig", box.node.path("sshConfigFile").asText());
+            is.put("directory", box.dir.toString());
+            is.put("dockerSocket", box.dockerSocket());
+            return is;
+        }
+
+        List<String> table(List<Box> shown, List<Box> all, Map<Path, Long> sizes) {
+            List<List<String>> rows = new ArrayList<>();
+            rows.add(bases ? List.of("NAME", "STATUS", "DISK", "CLONES")
+                    : List.of("NAME", "STATUS", "CPUS", "MEMORY", "DISK", "TAGS", "BASE", "SESSIONS", "DIRECTORIES"));
+            for (Box b : shown) {
+                String disk = size(used(b, sizes)) + "/" + size(b.disk);
+                rows.add(bases ? List.of(b.name, b.status, disk, String.join(" ", clones(b, all)))
+                        : List.of(b.name, b.status, "" + b.cpus, size(b.memory), disk,
+                                "" + Tag.of(lima, b.name).size(), b.kind().isEmpty() ? "foreign"
+                                        : b.mark.getOrDefault("base", "-").replaceFirst("^base-(.{4}).*", "$1"),
+                                Session.brief(Session.of(lima, b.name)),
+                                b.mounts().isEmpty() ? "-" : b.mounts().stream().map(m -> host.tilde(m.path)
+                                        + (m.writable ? ":w" : "")).collect(Collectors.joining(" "))));
+            }
+            return columns(rows);
+        }
+
+        /** Columns as wide as their widest cell; the last one has what is left of 80, cut at its front. */
+        static List<String> columns(List<List<String>> rows) {
+            int last = rows.get(0).size() - 1;
+            int[] width = new int[last];
+            rows.forEach(r -> {
+                for (int i = 0; i < last; i++) {
+                    width[i] = Math.max(width[i], r.get(i).length());
+                }
+            });
+            List<String> lines = new ArrayList<>();
+            for (List<String> row : rows) {
+                StringBuilder line = new StringBuilder();
+                for (int i = 0; i < last; i++) {
+                    line.append(row.get(i)).append(" ".repeat(width[i] - row.get(i).length() + 1));
+                }
+                String tail = row.get(last);
+                int room = Math.max(10, 80 - line.length());
+                lines.add((line + (tail.length() <= room ? tail : "…" + tail.substring(tail.length() - room + 1)))
+                        .stripTrailing());
+            }
+            return lines;
+        }
+
+        /** Bytes in at most four letters: 512M, 1.5G, 50G. */
+        static String size(long bytes) {
+            double gib = bytes / (double) (1L << 30);
+            return gib < 0.95 ? Math.round(gib * 1024) + "M"
+                    : gib < 9.95 && Math.round(gib * 10) % 10 != 0 ? String.format(Locale.ROOT, "%.1fG", gib)
+                            : Math.round(gib) + "G";
+        }
+    }
+
+    /** {@code list --watch}: the same lines again and again, with what each machine takes of this computer now. */
+    static final class Watch {
+        private Watch() {}
+
+        /** Draws every two seconds until a key is pressed: the terminal itself waits that long for one (stty time). */
+        static int run(ListAll list) {
+            Host host = list.host;
+            if (!host.stdinTty || !host.stdoutTty) {
+                throw new Lima.Failure(2, "--watch needs a terminal");
+            }
+            String saved = stty("-g").strip();
+            Thread hook = new Thread(() -> stty(saved));
+            Runtime.getRuntime().addShutdownHook(hook);
+            Map<String, Duration> before = new HashMap<>();
+            Instant at = Instant.now();
+            try {
+                stty("-icanon -echo min 0 time 20");
+                do {
+                    List<Box> all = list.all();
+                    List<Box> shown = list.shown(all);
+                    double seconds = Math.max(0.1, Duration.between(at, Instant.now()).toMillis() / 1000.0);
+                    at = Instant.now();
+                    List<List<String>> rows = new ArrayList<>(
+                            List.of(List.of("NAME", "STATUS", "CPU", "MEMORY", "DISK", "SESSIONS")));
+                    Map<Path, Long> sizes = list.used();
+                    for (Box b : shown) {
+                        Optional<ProcessHandle> vm = machine(b);
+                        Duration total = vm.flatMap(p -> p.info().totalCpuDuration()).orElse(Duration.ZERO);
+                        Duration last = before.put(b.name, total);
+                        rows.add(List.of(b.name, b.status, last == null || vm.isEmpty() ? "-"
+                                : Math.max(0, Math.round(total.minus(last).toMillis() / 10.0 / seconds)) + "%",
+                                vm.map(p -> ListAll.size(resident(list.lima, p))).orElse("-") + "/"
+                                        + ListAll.size(b.memory),
+                                ListAll.size(list.used(b, sizes)) + "/" + ListAll.size(b.disk),
+                                Session.text(Session.of(list.lima, b.name))));
+                    }
+                    host.out.print(
+                            "\033[H\033[2J" + String.join("\n", ListAll.columns(rows)) + "\n\nAny key ends this.");
+                    host.out.flush();
+                } while (Lima.io(host.in::read) < 0);
+            } finally {
+                stty(saved);
+                Runtime.getRuntime().removeShutdownHook(hook);
+                host.out.println();
+            }
+            return 0;
+        }
+
+        /** The process that runs the machine: QEMU, or the host agent itself where that does (vz). */
+        private static Optional<ProcessHandle> machine(Box box) {
+            return Stream.of(box.vmType + ".pid", "ha.pid").map(box.dir::resolve).filter(Files::exists).findFirst()
+                    .map(f -> Lima.io(() -> Files.readString(f).strip())).filter(p -> p.matches("[0-9]{1,9}"))
+                    .flatMap(p -> ProcessHandle.of(Long.parseLong(p)));
+        }
+
+        private static long resident(Lima lima, ProcessHandle process) {
+            String kib = lima.run(Duration.ofSeconds(10), null, List.of("ps", "-o", "rss=", "-p", "" + process.pid()))
+                    .out().strip();
+            return kib.matches("[0-9]+") ? Long.parseLong(kib) * 1024 : 0;
+        }
+
+        private static String stty(String words) {
+            return Lima.io(() -> {
+                Process stty = new ProcessBuilder("sh", "-c", "exec stty " + words)
+                        .redirectInput(ProcessBuilder.Redirect.INHERIT).start();
+                String said = new String(stty.getInputStream().readAllBytes(), UTF_8);
+                stty.waitFor();
+                return said;
+            });
+        }
+    }
+
+    @Command(name = "start", sortOptions = false, description = "Starts sandboxes; a running one stays as it is.%n",
+            footer = {"", "Examples:", "  sandboxes start web", "  sandboxes start --all"})
+    static final class Start extends Acting {
+        @Mixin
+        Targets targets = new Targets();
+
+        @Override
+        int work() {
+            targets.check(this);
+            return each(chosen(targets), b -> {
+                boot(b.name);
+                talk.say(b.name + " is running");
+            });
+        }
+    }
+
+    @Command(name = "stop", sortOptions = false, description = "Stops sandboxes, several at once.%n",
+            footer = {"", "Examples:", "  sandboxes stop .", "  sandboxes stop web api --force",
+                    "  sandboxes stop --all --when-idle"})
+    static final class Stop extends Ending {
+        @Mixin
+        Targets targets = new Targets();
+
+        @Override
+        int work() {
+            targets.check(this);
+            return each(chosen(targets), b -> ending(b.name, lock -> halt(b.name)));
+        }
+    }
+
+    @Command(name = "restart", sortOptions = false, description = "Stops sandboxes and starts them again.%n",
+            footer = {"", "Examples:", "  sandboxes restart web", "  sandboxes restart . --when-idle"})
+    static final class Restart extends Ending {
+        @Mixin
+        Targets targets = new Targets();
+
+        @Override
+        int work() {
+            targets.check(this);
+            return each(chosen(targets), b -> {
+                ending(b.name, lock -> halt(b.name));
+                boot(b.name);
+                talk.say(b.name + " is running");
+            });
+        }
+    }
+
+    @Command(name = "delete", sortOptions = false,
+            description = {"Deletes sandboxes with their snapshots, after asking.",
+                    "Project directories are never touched.%n"},
+            footer = {"", "Examples:", "  sandboxes delete web", "  sandboxes delete --all --yes --force",
+                    "  sandboxes delete --unused-bases  those without clones, but for the newest"})
+    static final class Delete extends Ending {
+        @Mixin
+        Targets targets = new Targets();
+
+        @Option(names = "--unused-bases", description = "The bases that no sandbox and no new one needs.")
+        boolean unusedBases;
+
+        @Override
+        boolean takesBases() {
+            return true;
+        }
+
+        @Override
+        int work() {
+            if (unusedBases) {
+                if (targets.all || !targets.names.isEmpty()) {
+                    throw new Lima.Failure(2, "--unused-bases stands alone");
+                }
+                return deleteAll(unused(all()));
+            }
+            targets.check(this);
+            targets.names.forEach(this::settle);
+            List<Box> all = all();
+            List<String> gone = targets.names.stream()
+                    .filter(n -> !Host.isPath(n) && named(n, all).isEmpty()).toList();
+            gone.forEach(n -> talk.say("there is no sandbox " + n + " (any more)"));
+            targets.names.removeAll(gone);
+            return targets.all || !targets.names.isEmpty() ? deleteAll(chosen(targets)) : 0;
+        }
+
+        /** All of the bases that nothing was cloned from, but the newest: the next new sandbox is its clone. */
+        private List<Box> unused(List<Box> all) {
+            for (File image : Stream.ofNullable(lima.home.resolve("_sandbox/images").toFile().listFiles())
+                    .flatMap(Stream::of).toList()) {
+                String name = image.getName().replaceFirst("\\.qcow2$", "");
+                if (all.stream().noneMatch(b -> name.equals(b.mark.get("base")))) {
+                    settle(name); // a deletion that was killed half-way
+                }
+            }
+            Optional<Box> newest = all.stream().filter(b -> b.kind().equals("base"))
+                    .max(Comparator.comparing(b -> Long.parseLong(b.mark.getOrDefault("ready", "0"))));
+            List<Box> unused = all.stream().filter(b -> b.kind().equals("base") && !newest.equals(Optional.of(b))
+                    && clones(b, all).isEmpty()).toList();
+            if (unused.isEmpty()) {
+                talk.say("no base is unused" + newest.map(b -> "; " + b.name + ", the newest, stays for new sandboxes")
+                        .orElse(""));
+            }
+            return unused;
+        }
+
+        private static List<String> clones(Box base, List<Box> all) {
+            return all.stream().filter(b -> base.name.equals(b.mark.get("base"))).map(b -> b.name).toList();
+        }
+
+        private int deleteAll(List<Box> boxes) {
+            if (boxes.isEmpty()) {
+                return 0;
+            }
+            List<Box> all = all();
+            for (Box b : boxes) {
+                boolean base = b.kind().equals("base");
+                if (base && !clones(b, all).isEmpty()) {
+                    throw new Lima.Failure("the base " + b.name + " stays: the disks of "
+                            + String.join(", ", clones(b, all)) + " lie on its own");
+                }
+                if (!base && b.isProtected()) {
+                    throw new Lima.Failure(
+                            b.name + " is protected. To delete it all the same, first: limactl unprotect "
+                                    + b.name);
+                }
+            }
+            talk.confirm("Delete " + boxes.stream().map(this::describe).collect(Collectors.joining(", "))
+                    + "? Project directories stay as they are.");
+            return each(boxes, b -> ending(b.name, lock -> delete(b, lock)));
+        }
+
+        private String describe(Box b) {
+            int tags = Tag.of(lima, b.name).size();
+            return b.name + (tags == 0 ? "" : " with " + tags + (tags == 1 ? " snapshot" : " snapshots"));
+        }
+
+        private void delete(Box box, Life.Lock lock) {
+            talk.say("deleting " + box.name + " ...");
+            boolean base = box.kind().equals("base");
+            if (base) {
+                if (!clones(box, all()).isEmpty()) {
+                    throw new Lima.Failure(box.name + " was cloned just now");
+                }
+                lima.run(Duration.ofMinutes(1), null, List.of("limactl", "unprotect", box.name));
+            }
+            lock.making("delete " + box.name, null);
+            life(box.name).delete(box.name);
+            forget(box.name);
+            lock.making("", null);
+            talk.say(box.name + " is deleted");
+        }
+    }
+
+    @Command(name = "reset", sortOptions = false,
+            description = {"Makes a sandbox anew: the same directories, resources, template and published",
+                    "ports, and nothing else of what it was.%n"},
+            footer = {"", "Examples:", "  sandboxes reset web", "  sandboxes reset . --yes --force"})
+    static final class Reset extends Ending {
+        @Parameters(paramLabel = "NAME", description = "Its name, or a directory that it has mounted.")
+        String name;
+
+        @Option(names = "--template", paramLabel = "T", description = "For one whose base is gone: its template.")
+        String template;
+
+        @Override
+        int work() {
+            settle(name);
+            Optional<Box> before = Host.isPath(name) || named(name, all()).isPresent()
+                    ? Optional.of(one(name, all())) : Optional.empty();
+            String its = before.map(b -> b.name).orElse(name);
+            Path journal = journal(lima, its);
+            if (before.isEmpty() && !Files.exists(journal)) {
+                one(name, all()); // says that there is none
+            }
+            host.sandbox(lima); // before anything goes: is there a sandbox command at all?
+            boolean running = before.map(b -> !b.is("Stopped")).orElse(true);
+            if (before.isPresent()) {
+                Box box = before.get();
+                if (box.isProtected()) {
+                    throw new Lima.Failure(its + " is protected. To reset it all the same, first: limactl unprotect "
+                            + its);
+                }
+                List<String> again = words(box, all());
+                talk.confirm("Make " + its + " anew? What goes: all files in it outside of mounted directories, so"
+                        + " logins, agents and tools that were installed, Docker's images and volumes, and its "
+                        + Tag.of(lima, its).size() + " snapshots. What stays: " + box.mountsText() + ", "
+                        + box.cpus + " cpus, " + ListAll.size(box.memory) + " memory, " + ListAll.size(box.disk)
+                        + " disk.");
+                ending(its, lock -> {
+                    Host.write(journal, String.join("\n", again));
+                    lock.making("delete " + its, null);
+                    talk.say("deleting " + its + " ...");
+                    life(its).delete(its);
+                    forget(its);
+                    lock.making("", null);
+                });
+            }
+            List<String> words = new ArrayList<>(talk.yes ? List.of() : List.of("--yes")); // it was asked above
+            words.addAll(List.of(Lima.io(() -> Files.readString(journal)).split("\n")));
+            if (sandbox(words) != 0) {
+                throw new Lima.Failure(its + " was deleted and not made anew, see above. To try again: " + host.command
+                        + " reset " + its);
+            }
+            Box after = now(its).orElseThrow(() -> new Lima.Failure(its + " was not made"));
+            before.filter(b -> !b.sameShape(after)).ifPresent(b -> {
+                throw new Lima.Failure(its + " was made otherwise than it was: " + after.mountsText() + ", "
+                        + after.cpus + " cpus, " + ListAll.size(after.memory) + ", " + ListAll.size(after.disk));
+            });
+            Lima.io(() -> Files.deleteIfExists(journal));
+            if (!running) {
+                ending(its, lock -> halt(its));
+            }
+            talk.say(its + " is as new");
+            return 0;
+        }
+
+        /** The words for {@code sandbox} that make it again; refused here is what could fail once the old one is gone. */
+        private List<String> words(Box box, List<Box> all) {
+            List<String> words = new ArrayList<>(List.of("--force-dir", "--name", box.name,
+                    "--cpus", "" + box.cpus, "--memory", gib(box.memory), "--disk", gib(box.disk)));
+            Optional<Box> base = all.stream().filter(b -> b.kind().equals("base") && b.mark.containsKey("ready")
+                    && b.mark.get("template").equals(box.mark.get("template")))
+                    .max(Comparator.comparing(b -> Long.parseLong(b.mark.get("ready"))));
+            if (template != null || base.isEmpty()) {
+                if (template == null) {
+                    throw new Lima.Failure("the base that " + box.name + " was made from is gone. If it was made of"
+                            + " sandbox's own template, this brings it back: " + host.entry() + " --rebuild-base"
+                            + "\nIf not, --template T names what it was made of.");
+                }
+                words.addAll(List.of("--template", template, "--vm-type", box.vmType));
+            } else {
+                words.addAll(List.of("--from", base.get().name));
+            }
+            if (box.mounts().isEmpty()) {
+                words.add("--mount-none");
+            }
+            for (Mount m : box.mounts()) {
+                if (!Files.isDirectory(m.path) || m.path.toString().contains("\n")) {
+                    throw new Lima.Failure("the directory " + m.path + " that " + box.name + " has mounted is gone."
+                            + " First make it, or take it out: " + host.command + " edit " + box.name + " --unmount "
+                            + m.path);
+                }
+                boolean first = !words.contains("--dir");
+                words.addAll(List.of(first ? "--dir" : "--mount", m.path + (first || !m.writable ? "" : ":w")));
+                if (first && !m.writable) {
+                    words.add("--read-only");
+                }
+            }
+            for (JsonNode f : box.config.path("portForwards")) {
+                if (!f.path("ignore").asBoolean() && f.path("guestPort").asInt() > 0
+                        && f.path("hostPort").asInt() > 0) {
+                    words.addAll(List.of("--publish", f.path("hostPort").asInt() + ":" + f.path("guestPort").asInt()));
+                }
+            }
+            words.add("true");
+            return words;
+        }
+
+        private static String gib(long bytes) {
+            return String.format(Locale.ROOT, "%.3f", bytes / (double) (1L << 30)).replaceAll("\\.?0+$", "");
+        }
+
+        /** What is being made anew: written before the old one goes, for the same command after a kill -9. */
+        static Path journal(Lima lima, String name) {
+            return lima.home.resolve("_sandbox/reset").resolve(name);
+        }
+    }
+
+    @Command(name = "rename", sortOptions = false,
+            description = "Gives a sandbox another name; its snapshots come along.%n",
+            footer = {"", "Example:", "  sandboxes rename web shop"})
+    static final class Rename extends Ending {
+        @Parameters(paramLabel = "NAME", index = "0", description = "Its name, or a directory that it has mounted.")
+        String old;
+
+        @Parameters(paramLabel = "NEW", index = "1", description = "The name that it gets.")
+        String to;
+
+        @Override
+        int work() {
+            settle(old);
+            List<Box> all = all();
+            Path notes = lima.home.resolve("_sandbox/renames");
+            if (!Host.isPath(old) && named(old, all).isEmpty() && named(to, all).filter(Box::isSandbox).isPresent()) {
+                talk.say("there is no sandbox " + old + " (any more), and there is " + to);
+                Lima.io(() -> Files.deleteIfExists(notes.resolve(old)));
+                return 0;
+            }
+            Box box = one(old, all);
+            if (!to.matches("[A-Za-z0-9]+([._-][A-Za-z0-9]+)*") || to.toLowerCase(Locale.ROOT).matches(".*\\.ya?ml")
+                    || to.length() > (Host.mac() ? 76 : 80) - lima.home.toString().length()) {
+                throw new Lima.Failure(2, "'" + to + "' cannot be a sandbox's name: letters, digits, and single . _ -"
+                        + " between them, and not too long for Lima's sockets");
+            }
+            if (box.name.equals(to)) {
+                talk.say(to + " is its name");
+                return 0;
+            }
+            if (box.isProtected()) {
+                throw new Lima.Failure(box.name + " is protected. To rename it all the same, first: limactl unprotect "
+                        + box.name);
+            }
+            boolean running = box.is("Running");
+            Path note = notes.resolve(box.name);
+            ending(box.name, lock -> {
+                try (Life.Lock target = life(to).lock(to)) {
+                    boolean copied = Files.exists(note) && Lima.io(() -> Files.readString(note)).equals(to)
+                            && Files.exists(lima.home.resolve(to).resolve("lima.yaml"));
+                    if (!copied && Files.exists(lima.home.resolve(to))) {
+                        throw new Lima.Failure("there is an instance " + to + " already");
+                    }
+                    halt(box.name);
+                    Host.write(note, to);
+                    if (!copied) {
+                        talk.say("copying " + box.name + " to " + to + " ...");
+                        copy(box.name, target);
+                    }
+                    move(box.name, lock);
+                    Lima.io(() -> Files.deleteIfExists(note));
+                }
+            });
+            talk.say(box.name + " is now " + to);
+            if (running) {
+                boot(to);
+            }
+            return 0;
+        }
+
+        /**
+         * limactl rename, interrupted, leaves either half a copy or half of the old one; a clone leaves the old one
+         * whole. A socket that a hard stop left in sock/ fails it (seen on 2.2.0), so Life.sweep before.
+         */
+        private void copy(String name, Life.Lock target) {
+            life(name).sweep(name);
+            target.making("clone " + to, null);
+            Lima.Result r = life(to).limactl(List.of("clone", "--tty=false", name, to), target, () -> true);
+            boolean whole = r.code() == 0 && now(to).filter(b -> b.is("Stopped") && b.isSandbox()).isPresent();
+            if (!whole) {
+                life(to).delete(to);
+            }
+            target.making("", null);
+            if (!whole) {
+                throw new Lima.Failure("limactl clone of " + name + " failed: " + Lima.reason(r.err()));
+            }
+        }
+
+        private void move(String name, Life.Lock lock) {
+            Path snapshots = lima.home.resolve("_sandbox/snapshots");
+            if (Files.isDirectory(snapshots.resolve(name))) {
+                Lima.io(() -> Files.move(snapshots.resolve(name), snapshots.resolve(to)));
+            }
+            lock.making("delete " + name, null);
+            life(name).delete(name);
+            forget(name);
+            lock.making("", null);
+        }
+    }
+
+    /** The words for a shell's own completion. Names and tags are looked up in files, so that a Tab costs nothing. */
+    static final class Completion {
+        private static final String AGENTS = "claude codex gemini opencode copilot";
+        private static final String LOOK = """
+                _sandboxes_names() {
+                    command grep -l 'kind=sandbox' "${LIMA_HOME:-$HOME/.lima}"/*/lima.yaml 2>/dev/null |
+                        sed 's|/lima.yaml$||; s|.*/||'
+                }
+                _sandboxes_tags() {
+                    command ls "${LIMA_HOME:-$HOME/.lima}/_sandbox/snapshots/$1" 2>/dev/null
+                }
+                """;
+        private static final String BASH = LOOK + """
+                _sandboxes() {
+                    local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[0]##*/} at=1 words=
+                    local verb=${COMP_WORDS[1]}
+                    case $command/$verb in
+                        sandbox/snapshot) command=snapshot at=2 verb=${COMP_WORDS[2]} ;;
+                    esac
+                    if [ "$command" = snapshot ]; then
+                        case $((COMP_CWORD - at)) in
+                            0) words='create list apply delete try' ;;
+                            1) words=$(_sandboxes_names) ;;
+                            *) words=$(_sandboxes_tags "${COMP_WORDS[at + 1]}") ;;
+                        esac
+                    elif [ "$COMP_CWORD" = 1 ]; then
+                        words='VERBS'
+                        [ "$command" = sandboxes ] || words="$words snapshot $(_sandboxes_names)"
+                    else
+                        case $verb in
+                OPTIONS
+                            *) [ "$COMP_CWORD" = 2 ] && words='AGENTS' ;;
+                        esac
+                        case " VERBS " in *" $verb "*) words="$words $(_sandboxes_names)" ;; esac
+                    fi
+                    COMPREPLY=($(compgen -W "$words" -- "$word"))
+                }
+                complete -o default -F _sandboxes sandbox sandboxes snapshot
+                """;
+        private static final String FISH = """
+                function __sandboxes_names
+                    set -q LIMA_HOME; and set -l home $LIMA_HOME; or set -l home $HOME/.lima
+                    grep -l kind=sandbox $home/*/lima.yaml 2>/dev/null | sed 's|/lima.yaml$||; s|.*/||'
+                end
+                function __sandboxes_tags
+                    set -q LIMA_HOME; and set -l home $LIMA_HOME; or set -l home $HOME/.lima
+                    set -l words (commandline -opc)
+                    test (count $words) -ge 3; and ls $home/_sandbox/snapshots/$words[-1] 2>/dev/null
+                end
+                function __sandboxes_at
+                    test (count (commandline -opc)) -eq $argv[1]
+                end
+                complete -c sandboxes -f
+                complete -c snapshot -n '__sandboxes_at 1' -f -a 'create list apply delete try'
+                complete -c snapshot -n '__sandboxes_at 2' -f -a '(__sandboxes_names)'
+                complete -c snapshot -n '__sandboxes_at 3' -f -a '(__sandboxes_tags)'
+                complete -c sandbox -n '__sandboxes_at 1' -f -a 'VERBS snapshot (__sandboxes_names)'
+                complete -c sandbox -n '__sandboxes_at 2; and not __fish_seen_subcommand_from VERBS snapshot' -a 'AGENTS'
+                complete -c sandboxes -n '__sandboxes_at 1' -a 'VERBS'
+                complete -c sandboxes -n 'not __sandboxes_at 1' -a '(__sandboxes_names)'
+                complete -c sandbox -n '__fish_seen_subcommand_from VERBS' -f -a '(__sandboxes_names)'
+                OPTIONS
+                """;
+
+        private Completion() {}
+
+        /** The script for a shell, with the verbs and options that picocli knows. */
+        static String of(String shell, CommandLine.Model.CommandSpec spec) {
+            Map<String, List<String>> options = new LinkedHashMap<>();
+            spec.subcommands().forEach((verb, line) -> options.put(verb, line.getCommandSpec().options().stream()
+                    .map(CommandLine.Model.OptionSpec::longestName).toList()));
+            boolean fish = shell.equals("fish");
+            if (!fish && !shell.equals("bash") && !shell.equals("zsh")) {
+                throw new Lima.Failure(2, "--completion takes bash, zsh or fish, not '" + shell + "'");
+            }
+            String each = options.entrySet().stream().map(e -> fish ? e.getValue().stream().map(o -> "complete -c"
+                    + " sandbox -c sandboxes -n '__fish_seen_subcommand_from " + e.getKey() + "' -l " + o.substring(2))
+                    .collect(Collectors.joining("\n"))
+                    : "            " + e.getKey() + ") words='" + String.join(" ", e.getValue()) + "' ;;")
+                    .collect(Collectors.joining("\n"));
+            return (shell.equals("zsh")
+                    ? "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n"
+                    : "") + (fish ? FISH : BASH).replace("OPTIONS", each).replace("AGENTS", AGENTS)
+                            .replace("VERBS", String.join(" ", options.keySet()));
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------------- what is
+
+    /** A host directory that a guest sees at the same path. */
+    record Mount(Path path, boolean writable) {}
+
+    /** An instance, as limactl tells of it; the configuration is the effective one. */
+    static final class Box {
+        final JsonNode node;
+        final String name;
+        final String status;
+        final Path dir;
+        final String vmType;
+        final int cpus;
+        final long memory;
+        final long disk;
+        final JsonNode config;
+        /** Our words in {@code param.sandbox}; empty for an instance that this tool did not make. */
+        final Map<String, String> mark = new TreeMap<>();
+
+        Box(JsonNode node) {
+            this.node = node;
+            name = node.path("name").asText();
+            status = node.path("status").asText();
+            dir = Path.of(node.path("dir").asText());
+            vmType = node.path("vmType").asText();
+            cpus = node.path("cpus").asInt();
+            memory = node.path("memory").asLong();
+            disk = node.path("disk").asLong();
+            config = node.path("config");
+            for (String word : config.path("param").path("sandbox").asText().split(" ", -1)) {
+                int eq = word.indexOf('=');
+                if (eq > 0) {
+                    mark.put(word.substring(0, eq), word.substring(eq + 1));
+                }
+            }
+        }
+
+        boolean is(String wanted) {
+            return status.equals(wanted);
+        }
+
+        /** "sandbox", "base", or empty for somebody else's. */
+        String kind() {
+            return mark.getOrDefault("kind", "");
+        }
+
+        boolean isSandbox() {
+            return kind().equals("sandbox");
+        }
+
+        /** Protected by its user; every base is protected by us. */
+        boolean isProtected() {
+            return node.path("protected").asBoolean();
+        }
+
+        List<Mount> mounts() {
+            List<Mount> mounts = new ArrayList<>();
+            for (JsonNode m : config.path("mounts")) {
+                Path location = Path.of(m.path("location").asText());
+                mounts.add(new Mount(Files.exists(location) ? Lima.io(() -> location.toRealPath()) : location,
+                        m.path("writable").asBoolean()));
+            }
+            return mounts;
+        }
+
+        String mountsText() {
+            return mounts().isEmpty() ? "no directory of this computer" : mounts().stream()
+                    .map(m -> m.path + (m.writable ? " (writable)" : " (read-only)")).collect(Collectors.joining(", "));
+        }
+
+        boolean sameShape(Box other) {
+            return List.copyOf(mounts()).stream().allMatch(other.mounts()::contains) && cpus == other.cpus
+                    && mounts().size() == other.mounts().size() && Math.abs(memory - other.memory) < 2 << 20
+                    && Math.abs(disk - other.disk) < 2 << 20;
+        }
+
+        /** Where the guest's Docker is to be reached on this computer; null where it is not forwarded. */
+        String dockerSocket() {
+            for (JsonNode f : config.path("portForwards")) {
+                if (f.path("hostSocket").asText().endsWith("docker.sock")) {
+                    return f.path("hostSocket").asText().replace("{{.Dir}}", dir.toString());
+                }
+            }
+            return null;
+        }
+    }
+
+    /** An open session, from the record that {@code sandbox} keeps as long as its ssh runs. */
+    record Session(String command, long pid, Instant since) {
+        static List<Session> of(Lima lima, String name) {
+            List<Session> open = new ArrayList<>();
+            File[] records = lima.home.resolve("_sandbox/sessions").resolve(name).toFile()
+                    .listFiles((d, f) -> f.matches("[0-9]{1,9}"));
+            for (File record : records == null ? new File[0] : records) {
+                try {
+                    String[] words = Files.readString(record.toPath()).strip().split(" ", 2);
+                    long pid = Long.parseLong(record.getName());
+                    long born = Long.parseLong(words[0]);
+                    if (words.length == 2 && ProcessHandle.of(pid).filter(p -> Life.born(p) == born).isPresent()) {
+                        open.add(new Session(words[1], pid, Instant.ofEpochMilli(born)));
+                    }
+                } catch (IOException | NumberFormatException endedMeanwhile) {
+                    // no session, then
+                }
+            }
+            open.sort(Comparator.comparing(Session::since));
+            return open;
+        }
+
+        private String text() {
+            long minutes = Duration.between(since, Instant.now()).toMinutes();
+            return command + ", " + (minutes < 120 ? minutes + " min" : minutes / 60 + " h");
+        }
+
+        static String text(List<Session> open) {
+            return open.stream().map(Session::text).collect(Collectors.joining("; "));
+        }
+
+        /** For a column: the first one and how many more. */
+        static String brief(List<Session> open) {
+            return open.isEmpty() ? "-" : open.get(0).text().replaceFirst(", ([0-9]+) (.).*", " $1$2")
+                    + (open.size() == 1 ? "" : " +" + (open.size() - 1));
+        }
+    }
+
+    /** A snapshot, from the record that {@code snapshot} keeps. */
+    record Tag(String tag, String method, String created) {
+        static List<Tag> of(Lima lima, String name) {
+            List<Tag> tags = new ArrayList<>();
+            Path all = lima.home.resolve("_sandbox/snapshots").resolve(name);
+            for (File dir : Stream.ofNullable(all.toFile().listFiles()).flatMap(Stream::of).toList()) {
+                try {
+                    JsonNode meta = Lima.JSON.readTree(dir.toPath().resolve("meta.json").toFile());
+                    tags.add(new Tag(meta.path("tag").asText(), meta.path("method").asText(),
+                            meta.path("created").asText()));
+                } catch (IOException halfMade) {
+                    // no snapshot
+                }
+            }
+            tags.sort(Comparator.comparing(Tag::created));
+            return tags;
+        }
+    }
+
+    // ----------------------------------------------------------------------------------------------------- the caller
+
+    /** What the calling process gives us. Nothing below {@link #main} asks the JVM for any of it. */
+    static final class Host {
+        final Map<String, String> env;
+        final Path cwd;
+        final PrintWriter out;
+        final PrintWriter err;
+        final InputStream in;
+        final String command;
+        final boolean stdinTty;
+        final boolean stdoutTty;
+        final boolean stderrTty;
+
+        Host(Map<String, String> env, Path cwd, PrintWriter out, PrintWriter err, InputStream in, String command,
+                int ttys) {
+            this.env = env;
+            this.cwd = cwd;
+            this.out = out;
+            this.err = err;
+            this.in = in;
+            this.command = command;
+            this.stdinTty = (ttys & 1) != 0;
+            this.stdoutTty = (ttys & 2) != 0;
+            this.stderrTty = (ttys & 4) != 0;
+        }
+
+        static Host ofThisProcess() {
+            String told = System.getProperty("sandbox.command");
+            return new Host(System.getenv(), Path.of("").toAbsolutePath(), new PrintWriter(System.out, true, UTF_8),
+                    new PrintWriter(System.err, true, UTF_8), new FileInputStream(FileDescriptor.in),
+                    told != null ? told : System.getenv("JBANG_LAUNCH_CMD") != null ? "jbang sandboxes.java"
+                            : "sandboxes",
+                    terminals());
+        }
+
+        /** Bits 1, 2, 4 for a terminal on 0, 1, 2: asked of a child, as Java does not tell. */
+        private static int terminals() {
+            try {
+                return new ProcessBuilder("sh", "-c", "n=0; test -t 0 && n=1; test -t 1 && n=$((n+2));"
+                        + " test -t 2 && n=$((n+4)); exit $n").inheritIO().start().waitFor();
+            } catch (IOException e) {
+                return 0;
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                return 0;
+            }
+        }
+
+        boolean colours() {
+            return stdoutTty && env.getOrDefault("NO_COLOR", "").isEmpty() && !"dumb".equals(env.get("TERM"));
+        }
+
+        static boolean mac() {
+            return System.getProperty("os.name").startsWith("Mac");
+        }
+
+        static boolean isPath(String word) {
+            return word.equals(".") || word.equals("..") || word.startsWith("/") || word.startsWith("./")
+                    || word.startsWith("../") || word.startsWith("~");
+        }
+
+        Path path(String word) {
+            String home = env.getOrDefault("HOME", "/");
+            return cwd.resolve(word.equals("~") || word.startsWith("~/") ? home + word.substring(1) : word).normalize();
+        }
+
+        String tilde(Path path) {
+            Path home = Path.of(env.getOrDefault("HOME", "/"));
+            return path.startsWith(home) && home.getNameCount() > 0 ? "~/" + home.relativize(path) : path.toString();
+        }
+
+        /** How {@code sandbox} is spelled where we are spelled so; in a checkout one launcher stands for both. */
+        String entry() {
+            return command.replace("sandboxes", "sandbox");
+        }
+
+        /** How {@code sandbox} is started from here: beside us on the class path, as a file, or by its JBang name. */
+        List<String> sandbox(Lima lima) {
+            if (Sandboxes.class.getResource("Sandbox.class") != null) {
+                String path = Stream.of(Sandboxes.class, CommandLine.class, JsonNode.class, ObjectMapper.class,
+                        com.fasterxml.jackson.core.JsonParser.class,
+                        com.fasterxml.jackson.annotation.JsonProperty.class,
+                        com.fasterxml.jackson.dataformat.yaml.YAMLFactory.class, org.yaml.snakeyaml.Yaml.class)
+                        .map(c -> Lima.io(() -> Path.of(
+                                c.getProtectionDomain().getCodeSource().getLocation().toURI()).toString()))
+                        .distinct().collect(Collectors.joining(File.pathSeparator));
+                return List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                        "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-cp", path,
+                        "-Dsandbox.command=" + entry(), "dev.limasandbox.Sandbox");
+            }
+            Path file = cwd.resolve("sandbox.java");
+            boolean alone = command.equals("jbang sandboxes.java");
+            String jbang = lima.which("jbang");
+            if (command.startsWith("jbang ") && !jbang.equals("jbang") && (!alone || Files.exists(file))) {
+                return List.of(jbang, alone ? file.toString() : entry().substring("jbang ".length()));
+            }
+            if (!lima.which("sandbox").equals("sandbox")) {
+                return List.of(lima.which("sandbox"));
+            }
+            throw new Lima.Failure("this needs sandbox.java of this project, which makes and starts sandboxes; put"
+                    + " beside sandboxes.java it is run from there, or install it: jbang app install sandbox@org");
+        }
+
+        /** Writes a file at once or not at all. */
+        static void write(Path file, String text) {
+            Lima.io(() -> {
+                Files.createDirectories(file.getParent());
+                Path part = Files.createTempFile(file.getParent(), ".part", "");
+                return Files.move(Files.writeString(part, text), file, StandardCopyOption.ATOMIC_MOVE);
+            });
+        }
+    }
+
+    /** Everything that we say, on stderr only: stdout is for data. Several sandboxes at once say whole lines each. */
+    static final class Talk {
+        private final Host host;
+        final boolean quiet;
+        final boolean yes;
+
+        Talk(Host host, boolean quiet, boolean yes) {
+            this.host = host;
+            this.quiet = quiet;
+            this.yes = yes;
+        }
+
+        synchronized void say(String line) {
+            if (!quiet && !line.isEmpty()) {
+                error(line);
+            }
+        }
+
+        synchronized void error(String line) {
+            host.err.println("sandboxes: " + line);
+            host.err.flush();
+        }
+
+        /** A question; without a terminal it is an error that names it. Returns only if the answer was yes. */
+        void confirm(String question) {
+            if (yes) {
+                return;
+            }
+            if (!host.stdinTty || !host.stderrTty) {
+                throw new Lima.Failure(question + "\nThere is no terminal to ask on: --yes answers with yes.");
+            }
+            host.err.print("sandboxes: " + question + " [y/N] ");
+            host.err.flush();
+            StringBuilder answer = new StringBuilder();
+            Lima.io(() -> {
+                for (int c = host.in.read(); c >= 0 && c != '\n'; c = host.in.read()) {
+                    answer.append((char) c);
+                }
+                return null;
+            });
+            if (!answer.toString().strip().toLowerCase(Locale.ROOT).matches("y|yes")) {
+                throw new Lima.Failure(1, "not done");
+            }
+        }
+    }
+
+    // --- Lima: the same text in every script ---
+    /** Runs limactl, qemu-img and ssh: argument lists in, exit codes and words out. limactl is asked, never believed. */
+    static final class Lima {
+        /** Ends a call with a sentence for the user; the exit code is 125 for our own failures, 2 for usage. */
+        static final class Failure extends RuntimeException {
+            private static final long serialVersionUID = 1;
+            final int code;
+
+            Failure(int code, String message) {
+                super(message);
+                this.code = code;
+            }
+
+            Failure(String message) {
+                this(125, message);
+            }
+        }
+
+        /** What a finished process left. */
+        record Result(int code, String out, String err) {}
+
+        /** What limactl may see of our environment. QEMU and the hostagent keep it for the VM's life: no keys in it. */
+        private static final Pattern PASSED = Pattern
+                .compile("PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_.*|TERM|TMPDIR|XDG_.*"
+                        + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
+
+        private static final Pattern REASON = Pattern.compile("level=(?:fatal|error) msg=\"((?:[^\"\\\\]|\\\\.)*)\"");
+        private static final ObjectMapper JSON = new ObjectMapper();
+
+        final Map<String, String> env;
+        final Path home;
+
+        Lima(Map<String, String> caller) {
+            env = new TreeMap<>(caller);
+            env.keySet().removeIf(name -> !PASSED.matcher(name).matches());
+            env.merge("PATH", caller.getOrDefault("HOME", "") + "/.local/bin", (path, ours) -> path + ":" + ours);
+            String told = caller.getOrDefault("LIMA_HOME", "");
+            home = told.isEmpty() ? Path.of(caller.getOrDefault("HOME", "/"), ".lima") : Path.of(told).toAbsolutePath();
+        }
+
+        /** Runs a program to its end; a missing one or too long a run is a failure, an exit code is not. */
+        Result run(Duration limit, String stdin, List<String> command) {
+            return io(() -> {
+                Process process = builder(command).start();
+                var out = CompletableFuture.supplyAsync(() -> io(() -> process.getInputStream().readAllBytes()));
+                var err = CompletableFuture.supplyAsync(() -> io(() -> process.getErrorStream().readAllBytes()));
+                try (OutputStream to = process.getOutputStream()) {
+                    to.write((stdin == null ? "" : stdin).getBytes(UTF_8));
+                }
+                if (!process.waitFor(limit.toMillis(), TimeUnit.MILLISECONDS)) {
+                    process.destroyForcibly();
+                    throw new Failure(command.get(0) + " did not end within " + limit.toSeconds() + " s");
+                }
+                return new Result(process.exitValue(), new String(out.join(), UTF_8), new String(err.join(), UTF_8));
+            });
+        }
+
+        ProcessBuilder builder(List<String> command) {
+            ProcessBuilder builder = new ProcessBuilder(new ArrayList<>(command));
+            builder.command().set(0, which(command.get(0)));
+            builder.environment().clear();
+            builder.environment().putAll(env);
+            return builder;
+        }
+
+        /** Where a program is on our PATH, which Java does not look at; the name as it is if nowhere. */
+        String which(String program) {
+            return Stream.of(env.get("PATH").split(":")).map(d -> Path.of(d, program))
+                    .filter(Files::isExecutable).findFirst().map(Path::toString).orElse(program);
+        }
+
+        /** Runs limactl, which must succeed; its stdout. A failure carries its last words. */
+        String limactl(String... args) {
+            Result r = run(Duration.ofMinutes(20), null, Stream.concat(Stream.of("limactl"), Stream.of(args)).toList());
+            if (r.code != 0) {
+                throw new Failure("limactl " + args[0] + " failed: " + reason(r.err));
+            }
+            return r.out;
+        }
+
+        /** The sentence in limactl's log lines that says why, else the last line. */
+        static String reason(String log) {
+            String last = REASON.matcher(log).results().map(m -> m.group(1).replace("\\\"", "\"").replace("\\n", " "))
+                    .reduce(log.strip().replaceAll("(?s).*\n", ""), (a, b) -> b);
+            return last.isEmpty() ? "it said nothing" : last;
+        }
+
+        /**
+         * All instances, as limactl tells of them; its --format json would break at 64 KiB an instance. Before 2.2 one
+         * directory without a lima.yaml, half-made, spoils the whole list: then the others are asked for by name.
+         */
+        List<JsonNode> list() {
+            Result all = run(Duration.ofMinutes(5), null, List.of("limactl", "list", "--format", "{{json .}}"));
+            String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
+            String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
+                    Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> JSON.readTree(l))).toList();
+        }
+
+        /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
+        Result ssh(String name, Duration limit, String stdin, String remote) {
+            return run(limit, stdin, sshCommand(name, List.of(), remote));
+        }
+
+        List<String> sshCommand(String name, List<String> options, String... remote) {
+            List<String> command = new ArrayList<>(
+                    List.of("ssh", "-F", home.resolve(name).resolve("ssh.config").toString(),
+                            "-o", "ControlPath=" + socket(name), "-o", "ControlMaster=no", "-o", "LogLevel=ERROR"));
+            command.addAll(options);
+            command.add("lima-" + name);
+            command.addAll(List.of(remote));
+            return command;
+        }
+
+        /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
+        Path socket(String name) {
+            Path socket = state("s").resolve(hash(name).substring(0, 8));
+            if (socket.toString().length() > 85) {
+                throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
+            }
+            return socket;
+        }
+
+        /** A directory of our own; Lima ignores names that begin with _. */
+        Path state(String what) {
+            Path dir = home.resolve("_sandbox").resolve(what);
+            return io(() -> Files.isDirectory(dir) ? dir : Files.createDirectories(dir,
+                    PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------"))));
+        }
+
+        /** One word for a POSIX shell, byte for byte. */
+        static String quote(String word) {
+            return "'" + word.replace("'", "'\\''") + "'";
+        }
+
+        static String hash(String text) {
+            return io(() -> HexFormat.of().formatHex(
+                    MessageDigest.getInstance("SHA-256").digest(text.getBytes(UTF_8))));
+        }
+
+        /** Runs work that may fail with a checked exception, which becomes a sentence for the user. */
+        static <T> T io(Callable<T> work) {
+            try {
+                return work.call();
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                throw new Failure("interrupted");
+            } catch (RuntimeException e) {
+                throw e;
+            } catch (Exception e) {
+                String text = String.valueOf(e.getMessage());
+                throw new Failure(text.contains("error=2,")
+                        ? text.replaceAll("(?s).*program \"(.*?)\".*", "$1") + " was not found on the PATH"
+                        : e.getClass().getSimpleName().replace("Exception", "") + ": " + text);
+            }
+        }
+    }
+    // --- end of Lima ---
+
+    // --- Life: the same text in every script that boots or stops something ---
+    /** An instance's life: made, started, ready, stopped, deleted. All of it under a lock of ours, as Lima has none. */
+    static final class Life {
+        private final Lima lima;
+        private final Consumer<String> progress;
+
+        Life(Lima lima, Consumer<String> progress) {
+            this.lima = lima;
+            this.progress = progress;
+        }
+
+        /** A lock on a name. Its file tells what is under way and by which process, for whoever comes after a kill -9. */
+        static final class Lock implements AutoCloseable {
+            private final FileChannel channel;
+            private String note = "";
+            Optional<ProcessHandle> by = Optional.empty();
+            /** Was it left by a call that would have deleted the instance at its end? */
+            boolean abandoned;
+
+            private Lock(FileChannel channel) {
+                this.channel = channel;
+            }
+
+            /** Notes that WHAT (create, clone, base, start, delete) of NAME begins, by a process; "": nothing is unfinished. */
+            void making(String whatAndName, ProcessHandle process) {
+                note = whatAndName;
+                by = Optional.ofNullable(process);
+                String line = note + by.map(p -> " " + p.pid() + " " + born(p)).orElse("");
+                Lima.io(() -> channel.truncate(0).write(UTF_8.encode(line), 0));
+            }
+
+            @Override
+            public void close() {
+                Lima.io(() -> {
+                    channel.close();
+                    return null;
+                });
+            }
+        }
+
+        private static long born(ProcessHandle process) {
+            return process.info().startInstant().map(Instant::toEpochMilli).orElse(0L);
+        }
+
+        /**
+         * The process of a number that was noted at a time, if it is still the one: no younger, and of such a command
+         * line, of which the JVM itself would tell 4 KiB only.
+         */
+        private Optional<ProcessHandle> process(String pid, long noted, String line) {
+            return ProcessHandle.of(Long.parseLong(pid)).filter(p -> born(p) < noted + 10_000)
+                    .filter(p -> lima.run(Duration.ofMinutes(1), null, List.of("sh", "-c",
+                            "cat /proc/$0/cmdline 2>/dev/null || ps -ww -o args= -p $0", pid)).out()
+                            .replace('\0', ' ').strip().matches("(?s)" + line));
+        }
+
+        /** Takes the lock of a name, waiting for whoever has it, and clears up after an interrupted call. */
+        Lock lock(String name) {
+            return Lima.io(() -> {
+                Path file = lima.state("locks").resolve(name + ".lock");
+                FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.READ,
+                        StandardOpenOption.WRITE, StandardOpenOption.DSYNC);
+                while (!locked(channel)) {
+                    progress.accept("waiting for another call that works on " + name);
+                    Thread.sleep(200);
+                }
+                Lock lock = new Lock(channel);
+                ByteBuffer noted = ByteBuffer.allocate(500); // read by this channel: closing another one frees the lock
+                channel.read(noted, 0);
+                Matcher left = Pattern.compile("([a-z]+) ([^ ]+)(?: ([0-9]{1,18}) ([0-9]{1,18}))?")
+                        .matcher(new String(noted.array(), 0, noted.position(), UTF_8));
+                if (left.matches()) {
+                    settle(lock, left.group(1), left.group(2), left.group(3) == null ? Optional.empty()
+                            : process(left.group(3), Long.parseLong(left.group(4)),
+                                    left.group(1).equals("rm") ? ".*" : ".*" + Pattern.quote(left.group(2)) + ".*"));
+                }
+                return lock;
+            });
+        }
+
+        /** After a kill -9: waits for the limactl that ran on; what it was to make goes, what it started stays. */
+        private void settle(Lock lock, String what, String name, Optional<ProcessHandle> by) {
+            if (what.equals("rm")) {
+                lock.abandoned = by.isEmpty();
+                return;
+            }
+            by.filter(p -> what.equals("base")).ifPresent(ProcessHandle::destroyForcibly); // its start may take long yet
+            while (by.filter(ProcessHandle::isAlive).isPresent() && !(what.equals("start") && lima.limactl(
+                    "list", "--format", "{{.Name}} {{.Status}}").lines().anyMatch((name + " Running")::equals))) {
+                progress.accept("waiting for an interrupted limactl " + what + ", process " + by.get().pid());
+                LockSupport.parkNanos(500_000_000L);
+            }
+            Path dir = lima.home.resolve(name);
+            Path yaml = dir.resolve("lima.yaml");
+            boolean ours = Lima.io(() -> !Files.exists(yaml) || Files.readString(yaml).contains("v=1 kind="));
+            if (!what.equals("start") && ours && !Files.exists(dir.resolve("protected"))) { // a finished base is protected
+                progress.accept("removing the half-made " + name);
+                delete(name);
+            }
+            lock.making("", null);
+        }
+
+        private static boolean locked(FileChannel channel) throws IOException {
+            try {
+                return channel.tryLock() != null;
+            } catch (OverlappingFileLockException heldByAnotherThreadHere) {
+                return false;
+            }
+        }
+
+        /**
+         * Takes away pid files that name no process of this instance, and the sockets that nothing of it serves any more.
+         * After a reboot of the host they can name anybody's process, and limactl would kill it (seen on 2.2.0).
+         */
+        void sweep(String name) {
+            String own = "(.* hostagent (.* )?NAME|.* -name lima-NAME( .*)?|.* --inst-dir [^ ]*/NAME( .*)?"
+                    .concat("|[^ ]*krunkit .*/NAME/.*)").replace("NAME", Pattern.quote(name));
+            Path dir = lima.home.resolve(name);
+            boolean alive = false;
+            for (Path file : files(dir, ".pid")) {
+                String pid = Lima.io(() -> Files.exists(file) ? Files.readString(file).strip() : "");
+                boolean fits = pid.matches("[0-9]{1,9}") && process(pid, file.toFile().lastModified(), own).isPresent();
+                alive |= fits;
+                Lima.io(() -> !fits && Files.deleteIfExists(file));
+            }
+            if (!alive) {
+                Stream.of(dir, dir.resolve("sock")).flatMap(d -> files(d, ".sock").stream())
+                        .forEach(socket -> Lima.io(() -> Files.deleteIfExists(socket)));
+            }
+        }
+
+        private static List<Path> files(Path dir, String suffix) {
+            return Stream.ofNullable(dir.toFile().listFiles((d, file) -> file.endsWith(suffix))).flatMap(Stream::of)
+                    .map(File::toPath).toList();
+        }
+
+        /** Starts a stopped instance; shows the guest's own phases and ends at once when its set-up has failed. */
+        void start(String name, Duration limit, Lock lock) {
+            disconnect(name); // a socket of an earlier boot
+            lima.run(Duration.ofMinutes(1), null, List.of("chmod", "-f", "700", // clone and rename leave 0000: no Docker
+                    lima.home.resolve(name).resolve("sock").toString()));
+            sweep(name);
+            progress.accept("booting " + name);
+            lock.note = lock.note.isEmpty() ? "start " + name : lock.note; // a base is noted as that
+            if (!booted(name, limit, lock)) {
+                progress.accept(name + " shows no sign of life: its power is cut and it is booted once more");
+                lima.limactl("stop", "-f", name);
+                if (!booted(name, limit, lock)) {
+                    throw new Lima.Failure(name + " shows no sign of life, twice. What its console said last is in "
+                            + lima.home.resolve(name).resolve("serial.log") + hostagent(name));
+                }
+            }
+        }
+
+        /** Did the guest do anything, its set-up fail included? A quarter of LIMIT without a sign of life is enough. */
+        private boolean booted(String name, Duration limit, Lock lock) {
+            String[] seen = {"", ""};
+            long[] heard = {System.nanoTime()};
+            BooleanSupplier dead = () -> System.nanoTime() - heard[0] > Math.max(limit.toNanos() / 4, 10_000_000_000L);
+            Lima.Result r = limactl(List.of("start", "--tty=false", "--timeout", limit.toSeconds() + "s", name),
+                    lock, () -> {
+                        seen[0] = glance(name);
+                        String console = files(lima.home.resolve(name), ".log").stream()
+                                .filter(f -> f.getFileName().toString().startsWith("serial"))
+                                .map(f -> " " + f.toFile().length()).collect(Collectors.joining());
+                        if (!seen[0].isEmpty() || !console.equals(seen[1])) {
+                            heard[0] = System.nanoTime();
+                            seen[1] = console;
+                        }
+                        progress.accept(seen[0].startsWith("failed ") ? "" : seen[0]);
+                        return !seen[0].startsWith("failed ") && !dead.getAsBoolean(); // Lima would wait until the time-out
+                    });
+            boolean happened = r.code() == 0 || seen[0].startsWith("failed ");
+            if (!happened && !dead.getAsBoolean()) {
+                throw new Lima.Failure(
+                        "limactl start of " + name + " failed: " + Lima.reason(r.err()) + hostagent(name));
+            }
+            return happened;
+        }
+
+        /**
+         * Runs limactl for as long as GO_ON, asked every three seconds, says so. The lock's file knows the process before
+         * it begins: a shell becomes limactl on our word only, which it never gets if we die before.
+         */
+        Lima.Result limactl(List<String> args, Lock lock, BooleanSupplier goOn) {
+            return Lima.io(() -> {
+                Path log = Files.createTempFile(lima.state("locks"), "limactl", ".log");
+                try {
+                    Process child = lima.builder(Stream.concat(Stream.of(
+                            "sh", "-c", "read go && exec limactl \"$@\" </dev/null", "sh"), args.stream()).toList())
+                            .redirectOutput(ProcessBuilder.Redirect.DISCARD).redirectError(log.toFile()).start();
+                    lock.making(lock.note, child.toHandle());
+                    new PrintWriter(child.getOutputStream(), true, UTF_8).println("go"); // no matter if it was killed
+                    while (!child.waitFor(3, TimeUnit.SECONDS)) {
+                        if (!goOn.getAsBoolean()) {
+                            child.destroy();
+                        }
+                    }
+                    int code = child.exitValue();
+                    return new Lima.Result(code, "", Files.readString(log)
+                            + (code > 128 ? "\nit was ended by signal " + (code - 128) : ""));
+                } finally {
+                    Files.deleteIfExists(log);
+                }
+            });
+        }
+
+        /**
+         * A shell script that names a provision script that failed in this boot, if one did. Our template tells by
+         * itself; of any other only the log of its boot does, as Lima exits with 0 (seen on 2.2.0).
+         */
+        static final String FAILED = """
+                if [ -e /run/sandbox/failed ]; then sed 's/^/failed /' /run/sandbox/failed
+                elif [ -e /run/lima-boot-done ]; then
+                  sudo -n cat /var/log/cloud-init-output.log 2>/dev/null |
+                    awk '/running .init-local/ { f = "" } sub(/.*WARNING: Failed to execute /, "") { f = $0 }
+                      END { if (f) print "failed", f }'
+                fi
+                """;
+
+        /** What the guest says of its set-up while it boots: "failed …", a phase, or nothing yet. */
+        private String glance(String name) {
+            String remote = FAILED + "cat /run/sandbox/phase 2>/dev/null || if [ -e /run/lima-boot-done ];"
+                    + " then echo 'waiting for the probes of its template'; else echo 'running its boot scripts'; fi";
+            return Files.exists(limasSocket(name)) ? direct(name, remote).out().lines().findFirst().orElse("") : "";
+        }
+
+        /** Lima's connection, the first one of a boot: another costs an emulated guest seconds of its processor. */
+        private Path limasSocket(String name) {
+            return lima.home.resolve(name).resolve("ssh.sock");
+        }
+
+        /** An ssh call beside our connection, which is not there yet; a guest too busy to answer has not answered. */
+        private Lima.Result direct(String name, String remote) {
+            try {
+                return lima.run(Duration.ofSeconds(30), null, lima.sshCommand(name,
+                        List.of("-S", limasSocket(name).toString(), "-o", "ConnectTimeout=10"), remote));
+            } catch (Lima.Failure tooSlow) {
+                return new Lima.Result(255, "", tooSlow.getMessage());
+            }
+        }
+
+        private String hostagent(String name) {
+            Path log = lima.home.resolve(name).resolve("ha.stderr.log");
+            return !Files.exists(log) ? ""
+                    : Lima.io(() -> Files.readAllLines(log)).stream()
+                            .filter(l -> l.matches(".*\"level\":\"(fatal|error)\".*")).reduce("", (a, b) -> "\n  " + b);
+        }
+
+        /** Is our connection of this boot open? Then readiness and mounts were proven in this boot. */
+        boolean connected(String name) {
+            return Files.exists(lima.socket(name))
+                    && lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "check")))
+                            .code() == 0;
+        }
+
+        /**
+         * Opens our own connection, once the guest's boot scripts are done: a running VM may still be booting when an
+         * earlier start was interrupted. Lima's own connection takes no variables along (seen on 2.2.0).
+         */
+        void connect(String name, Duration limit) {
+            Instant end = Instant.now().plus(limit);
+            while (direct(name, "test -e /run/lima-boot-done -o -e /run/sandbox/failed").code() != 0) {
+                if (Instant.now().isAfter(end)) {
+                    String how = direct(name, "true").code() == 0 ? " did not finish booting" : " does not answer";
+                    throw new Lima.Failure(name + how + " within " + limit.toSeconds() + " s" + hostagent(name)
+                            + "\nTo stop it by force: limactl stop -f " + name + "; the same command again starts it");
+                }
+                String seen = glance(name);
+                progress.accept(seen.isEmpty() ? "waiting for " + name + " to finish booting" : seen);
+                LockSupport.parkNanos(2_000_000_000L);
+            }
+            if (!connected(name)) {
+                disconnect(name);
+                List<String> master = new ArrayList<>(List.of("sh", "-c", "exec \"$@\" >/dev/null 2>&1", "sh")); // it stays
+                master.addAll(lima.sshCommand(name, List.of("-MNf", "-o", "SendEnv=*", "-o", "ServerAliveInterval=20",
+                        "-o", "ServerAliveCountMax=6")));
+                lima.run(Duration.ofMinutes(2), null, master);
+            }
+            if (!connected(name)) {
+                throw new Lima.Failure("no connection to " + name + ": " + Lima.reason(direct(name, "true").err()));
+            }
+        }
+
+        void disconnect(String name) {
+            lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
+            Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+        }
+
+        /** Stops an instance, a broken one too; twice is no error. Its guest is asked first, then the power is cut. */
+        void stop(String name) {
+            disconnect(name);
+            sweep(name);
+            if (lima.run(Duration.ofMinutes(7), null, List.of("limactl", "stop", name)).code() != 0) {
+                direct(name, "sync");
+                lima.limactl("stop", "-f", name);
+            }
+        }
+
+        /** Deletes an instance; a half-made one without a lima.yaml too, which limactl refuses to (seen on 2.2.0). */
+        void delete(String name) {
+            disconnect(name);
+            sweep(name);
+            Lima.Result r = lima.run(Duration.ofMinutes(2), null, List.of("limactl", "delete", "-f", name));
+            Path dir = lima.home.resolve(name);
+            if (Files.exists(dir.resolve("lima.yaml"))) {
+                throw new Lima.Failure("limactl did not delete " + name + ": " + Lima.reason(r.err()));
+            }
+            lima.run(Duration.ofMinutes(2), null, List.of("rm", "-rf", "--", dir.toString()));
+        }
+    }
+    // --- end of Life ---
+}

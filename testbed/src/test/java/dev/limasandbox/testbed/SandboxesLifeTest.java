@@ -1,0 +1,249 @@
+package dev.limasandbox.testbed;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** Start, stop, restart, delete, reset and rename: twice, on each kind of instance, in use, and killed half-way. */
+class SandboxesLifeTest {
+    private static World world;
+    private static Path project;
+
+    @BeforeAll
+    static void one() {
+        world = World.shared();
+        project = world.project("life");
+    }
+
+    @AfterAll
+    static void away() {
+        world.delete("life", "other", "shop");
+    }
+
+    @AfterEach
+    void noFaults() {
+        wanted();
+    }
+
+    private static void wanted(String... faults) {
+        World.write(world.lima.resolve("_faults"), String.join(" ", faults));
+    }
+
+    /** Makes it if it is not there, with a file of its own in the guest's home. */
+    private static void make() {
+        world.at(project).run("life", "sh", "-c", "echo mine > ~/mine").exits(0);
+    }
+
+    private static Path snapshot(String name) {
+        return World.write(world.lima.resolve("_sandbox/snapshots").resolve(name).resolve("t/meta.json"),
+                "{\"tag\":\"t\",\"method\":\"internal\",\"created\":\"2026-11-01T10:00:00Z\"}");
+    }
+
+    /** Kills the command once limactl hangs at this point, and lets limactl go on. */
+    private static void killedAt(String fault, String... words) {
+        World.remove(world.lima.resolve("_faults.reached"));
+        wanted(fault);
+        Cli.Running killed = world.at(project).start(words);
+        Path reached = world.lima.resolve("_faults.reached");
+        World.await(Duration.ofSeconds(60), () -> fault + " is reached; " + killed,
+                () -> Files.exists(reached) && World.read(reached).contains(fault));
+        killed.process.descendants().filter(p -> p.info().commandLine().orElse("").contains("limasandbox.Sandbox"))
+                .forEach(p -> Cli.signal("KILL", p.pid()));
+        killed.signal("KILL").ends(Duration.ofSeconds(30));
+        wanted();
+    }
+
+    @Test
+    void twiceIsNoErrorAndTheStateIsWhatWasAskedFor() {
+        make();
+        world.at(project).run("stop", ".").exits(0).out("").errHas("life is stopped, after");
+        assertEquals("Stopped", world.status("life"));
+        world.cli().run("stop", "life").exits(0).errHas("life is stopped").errLacks("after");
+        world.cli().run("start", "life", "life").exits(0).out("").errHas("life is running");
+        assertEquals("Running", world.status("life"));
+        world.cli().run("start", "life", "--quiet").exits(0).silent();
+        world.cli().run("restart", "life", "--quiet").exits(0).silent();
+        assertEquals("Running", world.status("life"));
+        assertEquals("mine\n", world.at(project).run("life", "sh", "-c", "cat ~/mine").exits(0).out());
+    }
+
+    @Test
+    void onlyOursAreTouched() {
+        make();
+        world.limactl("clone", base(), "alien", "--tty=false", "--set", ".param.sandbox = \"\"");
+        try {
+            for (String verb : List.of("start", "stop", "restart", "delete", "reset")) {
+                world.cli().run(verb, "alien", "--yes").exits(125).errHas("alien", "did not make");
+                world.cli().run(verb, base(), "--yes").exits(125).errHas("base");
+                world.cli().run(verb, "nosuch", "--yes").exits(verb.equals("delete") ? 0 : 2)
+                        .errHas("no sandbox nosuch");
+            }
+            world.cli().run("rename", "alien", "mine").exits(125).errHas("did not make");
+            world.cli().run("rename", "life", "alien").exits(125).errHas("alien already");
+            world.cli().run("rename", "life", "a/b").exits(2).errHas("a/b");
+            world.cli().run("stop").exits(2).errHas("--all");
+            world.cli().run("stop", "life", "--all").exits(2).errHas("--all");
+            world.limactl("protect", "life");
+            for (String verb : List.of("delete", "reset")) {
+                world.cli().run(verb, "life", "--yes").exits(125).errHas("protected", "limactl unprotect life");
+            }
+            world.cli().run("rename", "life", "other").exits(125).errHas("protected");
+            world.cli().run("delete", "--all", "--yes").exits(0).errHas("not protected");
+            world.limactl("unprotect", "life");
+            world.cli().run("delete", "life").exits(125).errHas("Delete life?", "--yes");
+            world.cli().run("reset", "life").exits(125).errHas("logins", project.toString(), "--yes");
+            assertEquals(List.of("alien", base(), "life"), world.instances());
+        } finally {
+            world.delete("alien");
+        }
+    }
+
+    private static String base() {
+        return world.instances().stream().filter(n -> n.startsWith("base-")).findFirst().orElseThrow();
+    }
+
+    @Test
+    void whoeverEndsASessionIsToldOfIt() {
+        make();
+        Cli.Running session = world.at(project).start("life", "sh", "-c", "echo in; exec sleep 300");
+        session.awaitOut("in");
+        for (String verb : List.of("stop", "restart", "delete", "reset")) {
+            world.cli().run(verb, "life", "--yes").exits(125).errHas("life is in use: sh, 0 min", "--force");
+        }
+        world.cli().run("rename", "life", "shop").exits(125).errHas("life is in use");
+        assertEquals("Running", world.status("life"));
+        Cli.Running waiting = world.at(project).start("stop", "life", "--when-idle");
+        waiting.awaitErr("waiting for the end of it");
+        assertTrue(waiting.process.isAlive());
+        session.signal("TERM").ends(Duration.ofSeconds(30));
+        waiting.ends(Duration.ofSeconds(60)).exits(0);
+        assertEquals("Stopped", world.status("life"));
+        Cli.Running forced = world.at(project).start("life", "sh", "-c", "echo in; exec sleep 300");
+        forced.awaitOut("in");
+        world.cli().run("stop", "life", "--force").exits(0);
+        assertTrue(forced.ends(Duration.ofSeconds(60)).exit() != 0);
+    }
+
+    @Test
+    void allAtOnceAndABrokenOneToo() throws IOException {
+        make();
+        world.at(world.project("other")).run("other", "true").exits(0);
+        Cli.signal("KILL", Long.parseLong(World.read(world.lima.resolve("other/ha.pid")).strip()));
+        World.await(10, "it is broken", () -> world.status("other").equals("Broken"));
+        world.cli().run("stop", "--all").exits(0).errHas("life is stopped", "other, which is broken",
+                "other is stopped");
+        assertEquals("Stopped", world.status("other"));
+        wanted("stop:fail"); // a lost event: exit 1 though the machine is down
+        world.cli().run("start", "life").exits(0);
+        world.cli().run("stop", "life").exits(0);
+        wanted();
+        snapshot("other");
+        world.cli().run("delete", "other", "--yes", "-q").exits(0).silent();
+        assertFalse(world.instances().contains("other"));
+        assertFalse(Files.exists(world.lima.resolve("_sandbox/snapshots/other")));
+        assertTrue(Files.isDirectory(world.project("other")), "the project stays");
+        world.cli().run("delete", "other", "--yes").exits(0).errHas("no sandbox other");
+    }
+
+    @Test
+    void aQuestionCanBeDeclined() {
+        make();
+        try (Terminal terminal = world.at(project).terminal("delete", "life")) {
+            terminal.await("[y/N]").type("n").press("Enter").exits(1);
+        }
+        assertTrue(world.instances().contains("life"));
+    }
+
+    @Test
+    void resetMakesItAnewWithTheSameShape() {
+        world.delete("life");
+        Path read = world.project("read");
+        world.at(project).run("--mount", read.toString(), "--publish", "18080:8080", "--disk", "20", "life", "sh", "-c",
+                "echo mine > ~/mine").exits(0);
+        List<String> mounts = world.mounts("life");
+        snapshot("life");
+        world.at(project).run("reset", ".", "--yes").exits(0).out("").errHas("as new");
+        assertEquals(mounts, world.mounts("life"));
+        assertEquals("20GiB", world.config("life").path("disk").asText());
+        assertTrue(world.config("life").path("portForwards").toString().contains("18080"));
+        assertFalse(Files.exists(world.lima.resolve("_sandbox/snapshots/life")));
+        world.at(project).run("life", "sh", "-c", "cat ~/mine || echo none").exits(0).out("none\n");
+        world.stop("life");
+        killedAt("delete:hang", "reset", "life", "--yes");
+        world.cli().run("reset", "life", "--yes").exits(0);
+        assertEquals(mounts, world.mounts("life"));
+        killedAt("clone:hang", "reset", "life", "--yes");
+        world.cli().run("start", "life").exits(2).errHas("reset life");
+        world.cli().run("reset", "life", "--yes").exits(0);
+        assertEquals(mounts, world.mounts("life"));
+        assertEquals("Running", world.status("life"));
+        World.remove(read);
+        world.cli().run("reset", "life", "--yes").exits(125).errHas(read.toString(), "--unmount");
+        assertTrue(world.instances().contains("life"));
+        world.delete("life");
+    }
+
+    @Test
+    void renameTakesItAlongAndSurvivesAKill() {
+        make();
+        snapshot("life");
+        world.cli().run("rename", "life", "shop").exits(0).errHas("life is now shop");
+        assertEquals("Running", world.status("shop"));
+        assertTrue(Files.exists(world.lima.resolve("_sandbox/snapshots/shop/t/meta.json")));
+        world.at(project).run("shop", "sh", "-c", "cat ~/mine").exits(0).out("mine\n");
+        world.cli().run("rename", "life", "shop").exits(0).errHas("there is shop");
+        world.stop("shop");
+        for (String fault : List.of("clone:hang", "delete:hang")) {
+            killedAt(fault, "rename", "shop", "life");
+            world.cli().run("rename", "shop", "life").exits(0);
+            assertTrue(world.instances().contains("life") && !world.instances().contains("shop"), fault);
+            assertTrue(Files.exists(world.lima.resolve("_sandbox/snapshots/life/t/meta.json")), fault);
+            world.cli().run("rename", "life", "shop").exits(0);
+        }
+        world.at(project).run("shop", "sh", "-c", "cat ~/mine").exits(0).out("mine\n");
+        world.cli().run("rename", "shop", "life").exits(0);
+    }
+
+    @Test
+    void afterAKillTheSameCommandSucceeds() {
+        make();
+        killedAt("stop:hang", "stop", "life");
+        world.cli().run("stop", "life").exits(0);
+        assertEquals("Stopped", world.status("life"));
+        killedAt("start:hang", "start", "life");
+        world.cli().run("start", "life").exits(0);
+        assertEquals("Running", world.status("life"));
+        snapshot("life");
+        killedAt("delete:hang", "delete", "life", "--yes");
+        world.cli().run("delete", "life", "--yes").exits(0);
+        assertFalse(world.instances().contains("life"));
+        assertFalse(Files.exists(world.lima.resolve("_sandbox/snapshots/life")));
+    }
+
+    @Test
+    void unusedBasesGo() {
+        World fresh = World.fresh();
+        fresh.cli().run("--rebuild-base").exits(0);
+        String first = fresh.instances().get(0);
+        fresh.cli().run("delete", "--unused-bases", "--yes").exits(0).errHas(first, "stays");
+        fresh.at(fresh.project("p")).run("p", "true").exits(0);
+        fresh.cli().run("--rebuild-base").exits(0);
+        fresh.cli().run("delete", first, "--yes").exits(125).errHas("the disks of p");
+        fresh.cli().run("delete", "--unused-bases", "--yes").exits(0).errHas("no base is unused");
+        fresh.cli().run("delete", "p", "--yes").exits(0);
+        fresh.cli().run("delete", "--unused-bases", "--yes").exits(0).errHas(first + " is deleted");
+        assertEquals(1, fresh.instances().size());
+        assertFalse(Files.exists(fresh.lima.resolve("_sandbox/images/" + first + ".qcow2")));
+        fresh.close();
+    }
+}
