@@ -204,6 +204,9 @@ class Sandbox implements Callable<Integer> {
     @Option(names = "--print-template", description = "Write the embedded template to stdout.")
     boolean printTemplate;
 
+    @Option(names = "--print-settings", hidden = true, description = "What limactl --set takes for NAME's mounts.")
+    boolean printSettings;
+
     @Option(names = {"-h", "--help"}, usageHelp = true, description = "Show this help.")
     boolean help;
 
@@ -274,6 +277,9 @@ class Sandbox implements Callable<Integer> {
         lima = new Lima(host.env);
         life = new Life(lima, talk::phase);
         setup = new Setup(lima, talk, host);
+        if (printSettings) {
+            return settings();
+        }
         Optional<Instance> open = openAlready();
         if (open.isEmpty()) {
             setup.lima();
@@ -529,6 +535,27 @@ class Sandbox implements Callable<Integer> {
         return 2;
     }
 
+    /**
+     * For {@code sandboxes edit} and {@code clone}, so that the rules about mounts are written once: the settings that
+     * give the instance --name the mounts --dir and --mount in place of its own, one a line. A mount that it has is not
+     * refused.
+     */
+    private int settings() {
+        Instance is = instance(nameOption).orElseThrow(() -> new Lima.Failure(2, "no sandbox " + nameOption));
+        Path dir = dirOption == null ? null : Places.typed(dirOption, host);
+        Wish wish = wish(new Choice(is.name, dir, dir, true), is.mounts());
+        JsonNode own = Store.yaml(is.dir.resolve("lima.yaml"));
+        Template.links(own).forEach((typed, real) -> {
+            if (wish.mounts.stream().anyMatch(m -> m.path.toString().equals(real))) {
+                wish.links.putIfAbsent(typed, real);
+            }
+        });
+        host.out.println(".mounts = " + Store.json(Template.mounts(wish, lima)));
+        host.out.println(Template.provision(wish, own));
+        host.out.flush();
+        return 0;
+    }
+
     private Optional<Instance> instance(String name) {
         return lima.list().stream().map(Instance::of).filter(i -> i.name.equals(name)).findFirst();
     }
@@ -621,7 +648,7 @@ class Sandbox implements Callable<Integer> {
     }
 
     private void make(Choice choice, Base base, Life.Lock lock) {
-        Wish wish = wish(choice);
+        Wish wish = wish(choice, List.of());
         if (rebuildBase) {
             base.rebuild(wish.origin, timeoutWanted(), addAgents);
         }
@@ -647,7 +674,7 @@ class Sandbox implements Callable<Integer> {
     }
 
     /** What the command line asks of a sandbox that is to be made; questions about it are asked here. */
-    private Wish wish(Choice choice) {
+    private Wish wish(Choice choice, List<Mount> had) {
         List<Mount> mounts = new ArrayList<>();
         Map<String, String> links = new LinkedHashMap<>();
         if (choice.mount != null) {
@@ -669,7 +696,7 @@ class Sandbox implements Callable<Integer> {
         }
         for (Mount m : mounts) {
             String refusal = Places.refusal(m.path, lima.home, host);
-            if (refusal != null && !forceDir) {
+            if (refusal != null && !forceDir && had.stream().noneMatch(h -> h.path.equals(m.path))) {
                 throw new Lima.Failure(m.path + " is not mounted: " + refusal + " (--force-dir insists)");
             }
             if (Places.lima(m.path)) {
@@ -2590,8 +2617,28 @@ class Sandbox implements Callable<Integer> {
             if (!wish.origin.certificates.isEmpty()) {
                 settings.add(".caCerts.certs = " + Store.json(wish.origin.certificates));
             }
-            settings.add(".provision += " + Store.json(List.of(Map.of("mode", "system", "script", script(wish)))));
+            settings.add(provision(wish, whole));
             return settings;
+        }
+
+        /** Puts our own provision script in the place of the one that an instance has, else at the end. */
+        static String provision(Wish wish, JsonNode own) {
+            for (int i = 0; i < own.path("provision").size(); i++) {
+                if (own.path("provision").get(i).path("script").asText().contains("PARAM_sandbox")) {
+                    return ".provision[" + i + "].script = " + Store.json(script(wish));
+                }
+            }
+            return ".provision += " + Store.json(List.of(Map.of("mode", "system", "script", script(wish))));
+        }
+
+        /** The links from typed to real paths that an instance's own provision script makes. */
+        static Map<String, String> links(JsonNode own) {
+            Map<String, String> links = new LinkedHashMap<>();
+            Pattern line = Pattern.compile("\\|\\| ln -s '(.*)' '(.*)'$", Pattern.MULTILINE);
+            own.path("provision").forEach(p -> line.matcher(p.path("script").asText()).results()
+                    .filter(m -> p.path("script").asText().contains("PARAM_sandbox"))
+                    .forEach(m -> links.put(m.group(2).replace("'\\''", "'"), m.group(1).replace("'\\''", "'"))));
+            return links;
         }
 
         static List<Object> mounts(Wish wish, Lima lima) {
@@ -2830,12 +2877,6 @@ class Sandbox implements Callable<Integer> {
                     + (fromBase ? source.name : source.mark.getOrDefault("base", "none"));
             JsonNode own = Store.yaml(source.dir.resolve("lima.yaml"));
             List<String> settings = new ArrayList<>(Template.settings(wish, own, mark, lima));
-            for (int i = 0; i < own.path("provision").size(); i++) {
-                if (own.path("provision").get(i).path("script").asText().contains("PARAM_sandbox")) {
-                    settings.set(settings.size() - 1,
-                            ".provision[" + i + "].script = " + Store.json(Template.script(wish)));
-                }
-            }
             talk.phase((overlay(source) ? "cloning " : "copying the disk of ") + source.name);
             life.sweep(source.name); // a socket that a hard stop left fails the clone, whose sock/ has mode 0000
             List<String> call = new ArrayList<>(List.of("clone", "--tty=false"));

@@ -9,6 +9,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import java.io.File;
 import java.io.FileDescriptor;
 import java.io.FileInputStream;
@@ -16,13 +17,18 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.PrintWriter;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.security.MessageDigest;
 import java.time.Duration;
@@ -32,10 +38,13 @@ import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
@@ -45,16 +54,18 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
+import java.util.function.Function;
+import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
+import picocli.CommandLine;
 
 /**
  * {@code sandboxes VERB …}: those that you have. {@code sandbox} makes, starts and enters one; this looks after them.
@@ -85,7 +96,9 @@ import picocli.CommandLine.ParentCommand;
         },
         subcommands = {
                 Sandboxes.ListAll.class, Sandboxes.Start.class, Sandboxes.Stop.class, Sandboxes.Restart.class,
-                Sandboxes.Delete.class, Sandboxes.Reset.class, Sandboxes.Rename.class
+                Sandboxes.Delete.class, Sandboxes.Reset.class, Sandboxes.Rename.class, Sandboxes.Edit.class,
+                Sandboxes.Ports.class, Sandboxes.Clone.class, Sandboxes.Usage.class, Sandboxes.Trim.class,
+                Sandboxes.Cp.class
         })
 class Sandboxes implements Callable<Integer> {
     @Option(names = "--completion", paramLabel = "SHELL", description = "Write the completion for bash, zsh or fish.")
@@ -114,15 +127,17 @@ class Sandboxes implements Callable<Integer> {
      * @return the exit code; never throws for a failure of ours, which is told on {@code host.err}
      */
     static int run(Host host, String... args) {
-        return new CommandLine(new Sandboxes(host)).setOut(host.out).setErr(host.err)
+        return new CommandLine(new Sandboxes(host)).setExpandAtFiles(false).setOut(host.out).setErr(host.err)
                 .setColorScheme(CommandLine.Help.defaultColorScheme(
                         host.colours() ? CommandLine.Help.Ansi.ON : CommandLine.Help.Ansi.OFF))
                 .setParameterExceptionHandler((e, a) -> {
                     String verb = e.getCommandLine().getCommandName().replaceFirst("^sandboxes$", "");
                     host.err.println("sandboxes: " + e.getMessage());
                     CommandLine.UnmatchedArgumentException.printSuggestions(e, host.err);
-                    host.err.println("Usage: " + host.command + " " + (verb.isEmpty() ? "VERB" : verb)
-                            + " [NAME...] [OPTIONS]");
+                    String[] synopsis = e.getCommandLine().getCommandSpec().usageMessage().customSynopsis();
+                    host.err.println("Usage: " + host.command + " " + (verb.isEmpty() ? "VERB [NAME...] [OPTIONS]"
+                            : synopsis.length == 0 ? verb + " [NAME...] [OPTIONS]"
+                                    : synopsis[0].strip().replaceFirst("^sandboxes ", "").replace("%n", "")));
                     host.err.println("'" + host.command + (" " + verb).stripTrailing() + " --help' tells more.");
                     host.err.flush();
                     return 2;
@@ -213,6 +228,29 @@ class Sandboxes implements Callable<Integer> {
             return found;
         }
 
+        Box box(String word) {
+            return one(word, all());
+        }
+
+        /** The same, which must run and answer. */
+        Box running(String word) {
+            Box is = box(word);
+            if (!is.is("Running")) {
+                throw new Lima.Failure(is.name + " does not run. To start it: " + host.command + " start " + is.name);
+            }
+            life(is.name).connect(is.name, Duration.ofMinutes(1));
+            return is;
+        }
+
+        /** Runs a script in a running sandbox; its stdout. */
+        String guest(Box is, String script) {
+            Lima.Result r = lima.ssh(is.name, Duration.ofMinutes(20), script, "sh -s");
+            if (r.code() != 0) {
+                throw new Lima.Failure("in " + is.name + ": " + Lima.reason(r.err()));
+            }
+            return r.out();
+        }
+
         /** May a base be named too? */
         boolean takesBases() {
             return false;
@@ -285,25 +323,38 @@ class Sandboxes implements Callable<Integer> {
             }
         }
 
-        /** Runs {@code sandbox} with these words and our standard streams, stdout on stderr: it makes and starts, proven. */
+        /** Runs {@code sandbox}, which makes and starts, proven; its stdout goes to our stderr. */
         int sandbox(List<String> words) {
-            List<String> call = new ArrayList<>(host.sandbox(lima));
-            call.addAll(talk.quiet ? List.of("--quiet") : List.of());
-            call.addAll(talk.yes ? List.of("--yes") : List.of());
+            return sandbox(words, ProcessBuilder.Redirect.DISCARD, child -> "").code();
+        }
+
+        /** Runs {@code sandbox}, which knows what may be mounted and how; its stdout. */
+        String told(List<String> words) {
+            Lima.Result r = sandbox(words, ProcessBuilder.Redirect.PIPE,
+                    child -> Lima.io(() -> new String(child.getInputStream().readAllBytes(), UTF_8)));
+            if (r.code() != 0) {
+                throw new Lima.Failure(r.code(), "sandbox refused, see above");
+            }
+            return r.out();
+        }
+
+        private Lima.Result sandbox(List<String> words, ProcessBuilder.Redirect out, Function<Process, String> reader) {
+            List<String> call = new ArrayList<>(out.equals(ProcessBuilder.Redirect.PIPE) ? List.of()
+                    : List.of("sh", "-c", "exec \"$@\" >&2", "sh"));
+            call.addAll(host.sandbox(lima));
             call.addAll(words);
             return Lima.io(() -> {
-                ProcessBuilder builder = new ProcessBuilder(Stream.concat(
-                        Stream.of("sh", "-c", "exec \"$@\" >&2", "sh"), call.stream()).toList())
-                        .redirectError(ProcessBuilder.Redirect.INHERIT).redirectOutput(ProcessBuilder.Redirect.DISCARD)
-                        .redirectInput(new File("/dev/null"));
+                ProcessBuilder builder = new ProcessBuilder(call).redirectError(ProcessBuilder.Redirect.INHERIT)
+                        .redirectOutput(out).redirectInput(new File("/dev/null"));
                 builder.environment().clear();
                 builder.environment().putAll(host.env);
                 Process child = builder.start();
                 Thread hook = new Thread(child::destroy);
                 Runtime.getRuntime().addShutdownHook(hook);
+                String said = reader.apply(child);
                 int code = child.waitFor();
                 Runtime.getRuntime().removeShutdownHook(hook);
-                return code;
+                return new Lima.Result(code, said, "");
             });
         }
 
@@ -394,6 +445,33 @@ class Sandboxes implements Callable<Integer> {
                 }
                 LockSupport.parkNanos(1_000_000_000L);
             }
+        }
+
+        /**
+         * Does WORK on a stopped machine, which is started again if it ran. That is noted before, so that the next call
+         * after a kill -9 starts it. A failure of WORK is told after the start.
+         */
+        void around(Box is, Runnable work) {
+            Path ran = lima.state("restart").resolve(is.name);
+            Optional<Lima.Failure> failure = Optional.empty();
+            try {
+                ending(is.name, lock -> {
+                    if (!box(is.name).is("Stopped")) {
+                        Host.write(ran, "");
+                        halt(is.name);
+                    }
+                    work.run();
+                });
+            } catch (Lima.Failure f) {
+                failure = Optional.of(f);
+            }
+            if (Files.exists(ran)) {
+                boot(is.name);
+                Lima.io(() -> Files.deleteIfExists(ran));
+            }
+            failure.ifPresent(f -> {
+                throw f;
+            });
         }
 
         /** Stops a machine under its lock, if it is not stopped, and looks whether it is. */
@@ -1008,6 +1086,916 @@ class Sandboxes implements Callable<Integer> {
         }
     }
 
+    // ---------------------------------------------------------------------------- edit, ports, clone, usage, trim, cp
+
+    /** Processors, memory and disk that are asked for; empty fields ask for nothing. */
+    static final class Sizes {
+        @Option(names = "--cpus", paramLabel = "N", description = "Processors.")
+        Integer cpus;
+
+        @Option(names = "--memory", paramLabel = "GIB", description = "Memory in GiB.")
+        String memory;
+
+        @Option(names = "--disk", paramLabel = "GIB", description = "Size of the disk in GiB; it cannot shrink.")
+        String disk;
+
+        /** What limactl --set takes; Lima itself takes 0 and 99 processors (seen on 2.2.0). */
+        List<String> settings(Box is) {
+            int there = Runtime.getRuntime().availableProcessors();
+            if (cpus != null && (cpus < 1 || cpus > there)) {
+                throw new Lima.Failure(2, "--cpus " + cpus + ": this computer has " + there);
+            }
+            long total = java.lang.management.ManagementFactory
+                    .getOperatingSystemMXBean() instanceof com.sun.management.OperatingSystemMXBean os
+                            ? os.getTotalMemorySize() : Long.MAX_VALUE;
+            long space = Lima.io(() -> Files.getFileStore(is.dir).getTotalSpace());
+            if (memory != null && bytes("--memory", memory) > total) {
+                throw new Lima.Failure(2, "--memory " + memory + ": this computer has " + gib(total));
+            }
+            if (disk != null && bytes("--disk", disk) < is.node.path("disk").asLong()) {
+                throw new Lima.Failure(2, "--disk " + disk + ": the disk of " + is.name + " has "
+                        + gib(is.node.path("disk").asLong()) + ", and a disk cannot shrink");
+            }
+            if (disk != null && bytes("--disk", disk) > space) {
+                throw new Lima.Failure(2, "--disk " + disk + ": the file system of " + is.dir + " has " + gib(space));
+            }
+            List<String> settings = new ArrayList<>();
+            if (cpus != null && cpus != is.node.path("cpus").asInt()) {
+                settings.add(".cpus = " + cpus);
+            }
+            Map.of("memory", Optional.ofNullable(memory), "disk", Optional.ofNullable(disk)).forEach((key, size) -> size
+                    .filter(s -> bytes("--" + key, s) != is.node.path(key).asLong())
+                    .ifPresent(s -> settings.add("." + key + " = \"" + number("--" + key, s) + "GiB\"")));
+            return settings;
+        }
+
+        /** Does limactl tell of what was asked? */
+        boolean hold(Box is) {
+            return (cpus == null || cpus == is.node.path("cpus").asInt())
+                    && (memory == null || bytes("", memory) == is.node.path("memory").asLong())
+                    && (disk == null || bytes("", disk) == is.node.path("disk").asLong());
+        }
+
+        private static String number(String what, String text) {
+            Matcher m = Pattern.compile("([0-9]{1,5}(\\.[0-9]{1,3})?)(?i: ?(g|gb|gib))?").matcher(text.strip());
+            if (!m.matches() || Double.parseDouble(m.group(1)) <= 0) {
+                throw new Lima.Failure(2, what + " takes a number of GiB above 0, as in 4 or 1.5, not '" + text + "'");
+            }
+            return m.group(1);
+        }
+
+        private static long bytes(String what, String text) {
+            return Math.round(Double.parseDouble(number(what, text)) * (1L << 30));
+        }
+
+        static String gib(long bytes) {
+            return bytes < 1L << 30 ? Math.round(bytes / (double) (1L << 20)) + " MiB"
+                    : String.format(Locale.ROOT, "%.1f GiB", bytes / (double) (1L << 30)).replace(".0 ", " ");
+        }
+    }
+
+    /** Lima's YAML of an instance: written at once or not at all, and read back. */
+    static final class Yaml {
+        private Yaml() {}
+
+        static void write(Path file, String text) {
+            Lima.io(() -> {
+                Path part = Files.createTempFile(file.getParent(), ".sandboxes", ".tmp");
+                return Files.move(Files.writeString(part, text), file, StandardCopyOption.ATOMIC_MOVE);
+            });
+        }
+
+        /**
+         * Carries out settings in a copy, by limactl itself, which keeps comments and refuses what it cannot read; for a
+         * file it does so while the instance runs (limactl tells it from a name by its ending). Then puts the copy in
+         * place; if limactl does not tell of what was wanted, the old text again.
+         */
+        static void set(Verb verb, Box is, List<String> settings, Predicate<Box> wanted) {
+            Path copy = verb.lima.state("edit").resolve(is.name + ".set.yaml");
+            String before = Lima.io(() -> Files.readString(is.dir.resolve("lima.yaml")));
+            write(copy, before);
+            try {
+                List<String> call = new ArrayList<>(List.of("edit", "--tty=false"));
+                settings.forEach(s -> call.addAll(List.of("--set", s)));
+                call.add(copy.toString());
+                verb.lima.limactl(call.toArray(String[]::new));
+                put(verb, is, Lima.io(() -> Files.readString(copy)), wanted);
+            } finally {
+                Lima.io(() -> Files.deleteIfExists(copy));
+            }
+        }
+
+        static void put(Verb verb, Box is, String text, Predicate<Box> wanted) {
+            Path yaml = is.dir.resolve("lima.yaml");
+            String before = Lima.io(() -> Files.readString(yaml));
+            write(yaml, text);
+            if (verb.all().stream().filter(b -> b.name.equals(is.name) && b.isSandbox() && !b.is("Broken"))
+                    .noneMatch(wanted)) {
+                write(yaml, before);
+                throw new Lima.Failure(is.name + " was not changed: limactl does not tell of what was wanted, so its"
+                        + " lima.yaml is as before");
+            }
+        }
+    }
+
+    @Command(
+            name = "edit",
+            customSynopsis = "sandboxes edit [OPTIONS] NAME%n",
+            description = {
+                    "Changes mounts, processors, memory and disk of a sandbox.", "",
+                    "It is stopped for that, and started again if it was running. Without options",
+                    "its lima.yaml is opened in $VISUAL or $EDITOR.%n"
+            },
+            sortOptions = false,
+            footer = {
+                    "", "Examples:", "  sandboxes edit myapp --memory 8 --cpus 4",
+                    "  sandboxes edit myapp --mount ~/libs --unmount ~/old", "  sandboxes edit ."
+            })
+    static final class Edit extends Ending {
+        @Parameters(paramLabel = "NAME", description = "The sandbox; '.' is this directory's.")
+        String name;
+
+        @Option(names = "--mount", paramLabel = "DIR[:w]",
+                description = "Mount one more directory, with :w writable. Repeatable.")
+        List<String> mount = new ArrayList<>();
+
+        @Option(names = "--mount-only", paramLabel = "DIR[:w]", description = "Mount this and no other. Repeatable.")
+        List<String> mountOnly = new ArrayList<>();
+
+        @Option(names = "--unmount", paramLabel = "DIR", description = "Mount it no more. Repeatable.")
+        List<String> unmount = new ArrayList<>();
+
+        @Option(names = "--mount-none", description = "Mount nothing at all.")
+        boolean mountNone;
+
+        @Option(names = "--force-dir", description = "Mount what holds keys or too much.")
+        boolean forceDir;
+
+        @Mixin
+        Sizes sizes = new Sizes();
+
+        @Override
+        int work() {
+            if (mountNone && !(mount.isEmpty() && mountOnly.isEmpty() && unmount.isEmpty())
+                    || !mountOnly.isEmpty() && !(mount.isEmpty() && unmount.isEmpty())) {
+                throw new Lima.Failure(2,
+                        "--mount-none and --mount-only stand alone, without another option of mounts");
+            }
+            Box is = box(name);
+            boolean mounts = mountNone || !mount.isEmpty() || !mountOnly.isEmpty() || !unmount.isEmpty();
+            if (!mounts && sizes.cpus == null && sizes.memory == null && sizes.disk == null) {
+                return editor(is);
+            }
+            List<String> settings = sizes.settings(is);
+            Set<String> wanted = mounts ? wanted(is) : is.mountWords();
+            if (!wanted.equals(is.mountWords())) {
+                settings.addAll(mountSettings(this, is, null, wanted, forceDir));
+            }
+            boolean ran = Files.exists(lima.state("restart").resolve(is.name));
+            if (settings.isEmpty() && !ran) {
+                talk.say(is.name + " is so already");
+                return 0;
+            }
+            around(is, () -> {
+                if (!settings.isEmpty()) {
+                    Yaml.set(this, is, settings, b -> sizes.hold(b) && b.mountWords().equals(wanted));
+                }
+            });
+            Box now = box(is.name);
+            talk.say(is.name + " has " + now.node.path("cpus") + " cpus, " + Sizes.gib(now.node.path("memory").asLong())
+                    + " memory, " + Sizes.gib(now.node.path("disk").asLong()) + " disk, mounts: "
+                    + (now.mountWords().isEmpty() ? "none" : String.join(", ", now.mountWords())));
+            return 0;
+        }
+
+        private Set<String> wanted(Box is) {
+            Set<String> wanted = mountNone || !mountOnly.isEmpty() ? new LinkedHashSet<>()
+                    : new LinkedHashSet<>(is.mountWords());
+            Stream.concat(unmount.stream(), Stream.concat(mount.stream(), mountOnly.stream())).map(this::typed)
+                    .forEach(m -> wanted.removeIf(w -> w.replaceFirst(":w$", "").equals(m.replaceFirst(":w$", ""))));
+            Stream.concat(mount.stream(), mountOnly.stream()).map(this::typed).forEach(wanted::add);
+            return wanted;
+        }
+
+        private String typed(String word) {
+            String path = word.replaceFirst(":w$", "");
+            path = path.equals("~") || path.startsWith("~/") ? host.env.get("HOME") + path.substring(1) : path;
+            return Box.real(host.cwd.resolve(path).normalize().toString()) + (word.endsWith(":w") ? ":w" : "");
+        }
+
+        /** What gives an instance these mounts: told by sandbox, which knows what may be mounted and how odd paths are. */
+        static List<String> mountSettings(Verb verb, Box is, String dir, Set<String> mounts, boolean forceDir) {
+            List<String> words = new ArrayList<>(List.of("--print-settings", "--yes", "--name", is.name));
+            mounts.forEach(m -> words.addAll(List.of("--mount", m)));
+            words.addAll(dir == null ? List.of() : List.of("--dir", dir));
+            words.addAll(forceDir ? List.of("--force-dir") : List.of());
+            return verb.told(words).lines().toList();
+        }
+
+        /** A text that is refused stays as a draft, which the next call opens again. */
+        private int editor(Box is) {
+            String editor = Stream.of("VISUAL", "EDITOR").map(host.env::get).filter(e -> e != null && !e.isBlank())
+                    .findFirst().orElse("vi");
+            if (Lima.io(() -> new ProcessBuilder("sh", "-c", "test -t 0 && test -t 1").inheritIO().start()
+                    .waitFor()) != 0) {
+                throw new Lima.Failure(2, "nothing is to be changed, and there is no terminal for " + editor);
+            }
+            Path draft = lima.state("edit").resolve(is.name + ".yaml");
+            String before = Lima.io(() -> Files.readString(is.dir.resolve("lima.yaml")));
+            if (Files.exists(draft)) {
+                talk.say("opening the draft that was refused: " + draft);
+            } else {
+                Yaml.write(draft, before);
+            }
+            int code = Lima.io(() -> {
+                ProcessBuilder builder = new ProcessBuilder("sh", "-c", editor + " \"$1\"", "sh", draft.toString());
+                builder.environment().clear();
+                builder.environment().putAll(host.env);
+                return builder.inheritIO().start().waitFor();
+            });
+            String after = Lima.io(() -> Files.readString(draft));
+            if (code != 0 || after.equals(before) || after.isBlank()) {
+                Lima.io(() -> Files.deleteIfExists(draft));
+                talk.say("nothing is changed in " + is.name + (code == 0 ? "" : ": " + editor + " ended with " + code));
+                return code == 0 ? 0 : 125;
+            }
+            Lima.Result valid = lima.run(Duration.ofMinutes(2), null,
+                    List.of("limactl", "template", "validate", draft.toString()));
+            if (valid.code() != 0) {
+                throw new Lima.Failure(is.name + " is not changed: " + Lima.reason(valid.err())
+                        + "\nThe same command opens your text again, which is kept in " + draft);
+            }
+            around(is, () -> Yaml.put(this, is, after,
+                    b -> b.node.path("disk").asLong() >= is.node.path("disk").asLong()
+                            && b.node.path("cpus").asInt() > 0));
+            Lima.io(() -> Files.deleteIfExists(draft));
+            talk.say(is.name + " is changed");
+            return 0;
+        }
+    }
+
+    @Command(
+            name = "ports",
+            customSynopsis = "sandboxes ports [OPTIONS] NAME%n",
+            description = {
+                    "Shows what listens in a sandbox and what of it is forwarded; opens and closes", "forwards.", "",
+                    "A forward works at once, on 127.0.0.1, until the sandbox stops. With --keep it",
+                    "is also written down and made by Lima from the next start on.%n"
+            },
+            sortOptions = false,
+            footer = {"", "Examples:", "  sandboxes ports web --add 3000", "  sandboxes ports web --add 8080:80 --keep",
+                    "  sandboxes ports web --remove 8080"
+            })
+    static final class Ports extends Acting {
+        @Parameters(paramLabel = "NAME", description = "The sandbox; '.' is this directory's.")
+        String name;
+
+        @Option(names = "--add", paramLabel = "[HOST:]GUEST", description = "Forward a port to 127.0.0.1. Repeatable.")
+        List<String> add = new ArrayList<>();
+
+        @Option(names = "--remove", paramLabel = "PORT", description = "Forward this host port no more. Repeatable.")
+        List<Integer> remove = new ArrayList<>();
+
+        @Option(names = "--keep", description = "Write what is added into the sandbox's configuration too.")
+        boolean keep;
+
+        @Option(names = "--json", description = "Write JSON.")
+        boolean json;
+
+        @Override
+        int work() {
+            Map<Integer, Integer> adding = new TreeMap<>();
+            for (String a : add) {
+                Matcher m = Pattern.compile("(?:([0-9]{1,5}):)?([0-9]{1,5})").matcher(a);
+                int guest = m.matches() ? Integer.parseInt(m.group(2)) : 0;
+                int port = m.matches() && m.group(1) != null ? Integer.parseInt(m.group(1)) : guest;
+                if (guest < 1 || guest > 65535 || port < 1 || port > 65535) {
+                    throw new Lima.Failure(2, "--add takes [HOST:]GUEST, ports of 1 to 65535, not '" + a + "'");
+                }
+                adding.put(port, guest);
+            }
+            if (keep && adding.isEmpty()) {
+                throw new Lima.Failure(2, "--keep goes with --add");
+            }
+            Box is = keep || adding.isEmpty() ? box(name) : running(name);
+            boolean runs = is.is("Running");
+            if (runs) {
+                life(is.name).connect(is.name, Duration.ofMinutes(1));
+            }
+            try (Life.Lock lock = life(is.name).lock(is.name)) {
+                Map<Integer, Integer> live = live(is);
+                if (!remove.isEmpty() || !adding.isEmpty()) {
+                    change(is, live, adding, runs);
+                } else {
+                    show(is, live, runs);
+                }
+            }
+            return 0;
+        }
+
+        private void change(Box is, Map<Integer, Integer> live, Map<Integer, Integer> adding, boolean runs) {
+            Map<Integer, Integer> kept = is.kept();
+            for (int port : remove) {
+                boolean was = live.containsKey(port);
+                if (was) {
+                    master(is, "cancel", port, live.remove(port));
+                    note(is, live);
+                }
+                boolean keptNow = kept.remove(port) != null;
+                talk.say(!was && !keptNow ? port + " is not forwarded" : "127.0.0.1:" + port + " is forwarded no more"
+                        + (keptNow && runs && !was ? " from the next start on" : ""));
+            }
+            adding.forEach((port, guest) -> {
+                Optional<Box> other = all().stream().filter(b -> !b.name.equals(is.name)
+                        && b.kept().containsKey(port) && (keep || b.is("Running"))).findFirst();
+                if (other.isPresent()) {
+                    throw new Lima.Failure("port " + port + " of this computer is kept for " + other.get().name
+                            + ". Another one: --add " + (port == 65535 ? 1024 : port + 1) + ":" + guest);
+                }
+                boolean already = Objects.equals(kept.get(port), guest) && !live.containsKey(port) && !free(port);
+                if (runs && !already) {
+                    open(is, live, port, guest);
+                } else if (!already && !free(port)) {
+                    throw taken(port, guest);
+                }
+                if (keep) {
+                    kept.put(port, guest);
+                }
+                talk.say("127.0.0.1:" + port + " is port " + guest + " of " + is.name
+                        + (keep ? runs ? ", now and after each start" : " from the next start on" : " until it stops"));
+            });
+            if (!kept.equals(is.kept())) {
+                List<Object> forwards = new ArrayList<>();
+                kept.forEach((port, guest) -> forwards.add(Map.of("guestIP", "0.0.0.0", "guestIPMustBeZero", false,
+                        "guestPort", guest, "hostIP", "127.0.0.1", "hostPort", port, "proto", "tcp")));
+                JsonNode own = Lima.io(() -> new YAMLMapper().readTree(is.dir.resolve("lima.yaml").toFile()));
+                own.path("portForwards").forEach(f -> {
+                    if (f.path("ignore").asBoolean() || f.path("hostPort").asInt() == 0) {
+                        forwards.add(f); // the rule that opens nothing stays last
+                    }
+                });
+                String list = Lima.io(() -> Lima.JSON.writeValueAsString(forwards));
+                Yaml.set(this, is, List.of(".portForwards = " + list), b -> b.kept().equals(kept));
+            }
+        }
+
+        /** Known before it is made: an equal one is no error to ssh, so that after a kill -9 the same call mends it. */
+        private void open(Box is, Map<Integer, Integer> live, int port, int guest) {
+            if (live.containsKey(port) && live.get(port) != guest) {
+                throw new Lima.Failure("127.0.0.1:" + port + " is port " + live.get(port) + " of " + is.name
+                        + ". To end that: --remove " + port);
+            }
+            if (live.isEmpty()) {
+                List<String> call = new ArrayList<>(List.of("sh", "-c", "exec \"$@\" >/dev/null 2>&1", "sh"));
+                call.addAll(lima.sshCommand(is.name, List.of("-S", socket(is).toString(), "-MNf",
+                        "-o", "ServerAliveInterval=20", "-o", "ServerAliveCountMax=6")));
+                Lima.io(() -> Files.deleteIfExists(socket(is)));
+                lima.run(Duration.ofMinutes(2), null, call);
+            }
+            live.put(port, guest);
+            note(is, live);
+            if (master(is, "forward", port, guest).code() != 0) {
+                live.remove(port);
+                note(is, live);
+                throw taken(port, guest);
+            }
+        }
+
+        private static Lima.Failure taken(int port, int guest) {
+            return new Lima.Failure(
+                    "port " + port + " of this computer is taken by another program. Another one: --add "
+                            + (port == 65535 ? 1024 : port + 1) + ":" + guest);
+        }
+
+        private static boolean free(int port) {
+            try (ServerSocket socket = new ServerSocket()) {
+                socket.setReuseAddress(true);
+                socket.bind(new InetSocketAddress(InetAddress.getLoopbackAddress(), port));
+                return true;
+            } catch (IOException e) {
+                return false;
+            }
+        }
+
+        /** The socket of the connection that has the forwards; closing it closes them all. */
+        private Path socket(Box is) {
+            lima.state("f");
+            return lima.socket(is.name).resolveSibling("../f/" + Lima.hash(is.name).substring(0, 8)).normalize();
+        }
+
+        private Lima.Result master(Box is, String what, int port, int guest) {
+            return lima.run(Duration.ofMinutes(1), null, lima.sshCommand(is.name, List.of("-S", socket(is).toString(),
+                    "-O", what, "-L", "127.0.0.1:" + port + ":localhost:" + guest)));
+        }
+
+        private void note(Box is, Map<Integer, Integer> live) {
+            Yaml.write(lima.state("forwards").resolve(is.name), live.entrySet().stream()
+                    .map(e -> e.getKey() + " " + e.getValue() + "\n").collect(Collectors.joining()));
+        }
+
+        /** The forwards of the connection, if it lives: of the host's port, the guest's. */
+        private Map<Integer, Integer> live(Box is) {
+            Map<Integer, Integer> live = new TreeMap<>();
+            Path noted = lima.state("forwards").resolve(is.name);
+            if (Files.exists(noted) && Files.exists(socket(is)) && lima.run(Duration.ofMinutes(1), null,
+                    lima.sshCommand(is.name, List.of("-S", socket(is).toString(), "-O", "check"))).code() == 0) {
+                Lima.io(() -> Files.readAllLines(noted)).stream().map(l -> l.split(" "))
+                        .forEach(l -> live.put(Integer.parseInt(l[0]), Integer.parseInt(l[1])));
+            }
+            return live;
+        }
+
+        private void show(Box is, Map<Integer, Integer> live, boolean runs) {
+            Map<Integer, Map<String, Object>> rows = new TreeMap<>();
+            String listening = runs ? guest(is, "sudo -n ss -Hltnp 2>/dev/null || ss -Hltnp\n") : "";
+            for (String line : listening.lines().toList()) {
+                String[] field = line.trim().split("\\s+");
+                int colon = field.length < 4 ? -1 : field[3].lastIndexOf(':');
+                if (colon > 0) {
+                    Matcher program = Pattern.compile("\\(\\(\"([^\"]*)\"").matcher(line);
+                    row(rows, Integer.parseInt(field[3].substring(colon + 1)), field[3].substring(0, colon)
+                            .replaceFirst("%.*", ""), program.find() ? program.group(1) : "");
+                }
+            }
+            Map<Integer, Integer> all = new TreeMap<>(is.kept());
+            all.putAll(live);
+            all.values().forEach(guest -> row(rows, guest, "", ""));
+            rows.forEach((guest, row) -> row.put("forwards",
+                    all.entrySet().stream().filter(e -> e.getValue().equals(guest))
+                            .map(e -> Map.of("hostIP", "127.0.0.1", "hostPort", e.getKey(), "live",
+                                    live.containsKey(e.getKey()),
+                                    "kept", is.kept().containsKey(e.getKey())))
+                            .toList()));
+            if (json) {
+                host.out.println(Lima.io(() -> Lima.JSON.writerWithDefaultPrettyPrinter()
+                        .writeValueAsString(rows.values())));
+            } else {
+                host.out.printf("%-6s %-16s %-16s %s%n", "GUEST", "ADDRESS", "PROGRAM", "THIS COMPUTER");
+                rows.forEach((port, row) -> host.out.println(String.format("%-6d %-16s %-16s %s", port,
+                        row.get("address"), row.get("program"), all.entrySet().stream()
+                                .filter(e -> e.getValue().equals(port))
+                                .map(e -> "127.0.0.1:" + e.getKey()
+                                        + (is.kept().containsKey(e.getKey()) ? " (kept)" : ""))
+                                .collect(Collectors.joining(", ")))
+                        .stripTrailing()));
+            }
+            host.out.flush();
+            if (!runs) {
+                talk.say(is.name + " does not run, so nothing listens in it");
+            }
+        }
+
+        private static Map<String, Object> row(Map<Integer, Map<String, Object>> rows, int port, String address,
+                String program) {
+            return rows.computeIfAbsent(port, p -> {
+                Map<String, Object> row = new LinkedHashMap<>();
+                row.put("guestPort", p);
+                row.put("address", address);
+                row.put("program", program.replaceAll("\\p{Cntrl}", "?"));
+                return row;
+            });
+        }
+    }
+
+    @Command(
+            name = "clone",
+            customSynopsis = "sandboxes clone [OPTIONS] SOURCE NAME [DIR]%n",
+            description = {
+                    "Makes the sandbox NAME as a copy of a stopped one, all that is in it included,",
+                    "or of one of its snapshots. With DIR it sees that directory in place of",
+                    "SOURCE's.%n"
+            },
+            sortOptions = false,
+            footer = {"", "Examples:", "  sandboxes clone myapp experiment",
+                    "  sandboxes clone --tag green myapp second ~/second"})
+    static final class Clone extends Acting {
+        @Parameters(index = "0", paramLabel = "SOURCE", description = "The sandbox; '.' is this directory's.")
+        String source;
+
+        @Parameters(index = "1", paramLabel = "NAME", description = "What the copy is called.")
+        String name;
+
+        @Parameters(index = "2", arity = "0..1", paramLabel = "DIR", description = "The one directory that it sees.")
+        String dir;
+
+        @Option(names = "--tag", paramLabel = "TAG", description = "Copy this snapshot instead of the present state.")
+        String tag;
+
+        @Option(names = "--start", description = "Start it.")
+        boolean start;
+
+        @Option(names = "--force-dir", description = "Mount DIR although it holds keys or too much.")
+        boolean forceDir;
+
+        @Mixin
+        Sizes sizes = new Sizes();
+
+        @Override
+        int work() {
+            if (!name.matches("[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
+                    || name.toLowerCase(Locale.ROOT).matches(".*\\.ya?ml")) {
+                throw new Lima.Failure(2, "'" + name + "' cannot be a sandbox's name: letters, digits, and single . _ -"
+                        + " between them");
+            }
+            if (tag != null && !tag.matches("[A-Za-z][A-Za-z0-9._-]*")) {
+                throw new Lima.Failure(2, "'" + tag + "' cannot be a tag: it begins with a letter");
+            }
+            Box is = box(source);
+            Set<String> mounts;
+            try (Life.Lock lock = life(name).lock(name); Life.Lock held = life(is.name).lock(is.name)) {
+                mounts = make(box(is.name), lock);
+            }
+            talk.say(name + " is a copy of " + is.name + (tag == null ? "" : " as it was at " + tag)
+                    + ", logins included; it sees " + (mounts.isEmpty() ? "no directory" : String.join(", ", mounts))
+                    + (dir == null && !mounts.isEmpty() ? ", as " + is.name + " does" : ""));
+            if (!is.kept().isEmpty()) {
+                talk.say("the ports that " + is.name + " forwards are not copied: " + is.kept().keySet());
+            }
+            if (start) {
+                boot(name);
+            }
+            return 0;
+        }
+
+        /** A failure or an interruption leaves nothing of NAME: see Life.Lock.making. */
+        private Set<String> make(Box is, Life.Lock lock) {
+            if (all().stream().anyMatch(b -> b.name.equals(name)) || Files.exists(lima.home.resolve(name))) {
+                throw new Lima.Failure(name + " exists already. To delete it: " + host.command + " delete "
+                        + name);
+            }
+            if (!is.is("Stopped")) {
+                throw new Lima.Failure(is.name + " is " + is.node.path("status").asText().toLowerCase(Locale.ROOT)
+                        + ", and only a stopped one can be cloned: " + host.command + " stop " + is.name);
+            }
+            Path kept = tag == null ? null : lima.state("snapshots").resolve(is.name).resolve(tag);
+            boolean internal = tag != null && tags(is.name).contains(tag);
+            boolean copied = tag != null && Files.exists(kept.resolve("meta.json")) && Lima.io(() -> Lima.JSON
+                    .readTree(kept.resolve("meta.json").toFile())).path("method").asText().equals("copy");
+            if (tag != null && !internal && !copied) {
+                throw new Lima.Failure(2, is.name + " has no snapshot " + tag + ". To see those it has: "
+                        + host.sibling("snapshot") + " list " + is.name);
+            }
+            List<String> settings = sizes.settings(is);
+            Set<String> wanted = is.mountWords();
+            if (dir != null) {
+                settings.addAll(Edit.mountSettings(this, is, dir, Set.of(), forceDir));
+                JsonNode told = Lima.io(() -> Lima.JSON.readTree(settings.get(settings.size() - 2)
+                        .replaceFirst("^\\.mounts = ", "")));
+                wanted = new LinkedHashSet<>();
+                for (JsonNode m : told) {
+                    wanted.add(Box.real(m.path("location").asText()) + (m.path("writable").asBoolean() ? ":w" : ""));
+                }
+            }
+            if (!is.kept().isEmpty()) { // two cannot have one port of the host
+                JsonNode own = Lima.io(() -> new YAMLMapper().readTree(is.dir.resolve("lima.yaml").toFile()));
+                List<JsonNode> others = new ArrayList<>();
+                own.path("portForwards").forEach(f -> {
+                    if (f.path("ignore").asBoolean() || f.path("hostPort").asInt() == 0) {
+                        others.add(f);
+                    }
+                });
+                settings.add(".portForwards = " + Lima.io(() -> Lima.JSON.writeValueAsString(others)));
+            }
+            life(is.name).sweep(is.name);
+            lock.making("clone " + name, null);
+            Thread hook = new Thread(() -> undo(lock));
+            Runtime.getRuntime().addShutdownHook(hook);
+            try {
+                List<String> call = new ArrayList<>(List.of("clone", "--tty=false"));
+                settings.forEach(s -> call.addAll(List.of("--set", s)));
+                call.addAll(List.of(is.name, name));
+                talk.say("cloning " + is.name);
+                Lima.Result r = life(name).limactl(call, lock, () -> true);
+                if (r.code() != 0) {
+                    throw new Lima.Failure("limactl clone of " + is.name + " failed: " + Lima.reason(r.err()));
+                }
+                lima.run(Duration.ofMinutes(1), null, List.of("chmod", "-f", "700", lima.home.resolve(name) + "/sock"));
+                if (copied) {
+                    restore(kept);
+                } else if (internal) {
+                    lima.limactl("snapshot", "apply", "--tag", tag, name);
+                }
+                for (String t : tags(name)) {
+                    lima.limactl("snapshot", "delete", "--tag", t, name);
+                }
+                Set<String> mounts = wanted;
+                if (all().stream().filter(b -> b.name.equals(name) && b.isSandbox())
+                        .noneMatch(b -> b.is("Stopped") && sizes.hold(b) && b.mountWords().equals(mounts))) {
+                    throw new Lima.Failure("limactl clone said that it made " + name + ", but not as it was asked");
+                }
+                lock.making("", null);
+                return mounts;
+            } catch (Lima.Failure failure) {
+                undo(lock);
+                throw failure;
+            } finally {
+                try {
+                    Runtime.getRuntime().removeShutdownHook(hook);
+                } catch (IllegalStateException shuttingDown) {
+                    LockSupport.park(hook); // the lock is to be held until the hook is through; this process ends here
+                }
+            }
+        }
+
+        private void undo(Life.Lock lock) {
+            lock.by.ifPresent(limactl -> {
+                limactl.destroyForcibly();
+                limactl.onExit().join();
+            });
+            life(name).delete(name);
+            lock.making("", null);
+        }
+
+        /** The tags inside an instance's disk; none where Lima knows no such snapshots (VZ, a raw disk). */
+        private List<String> tags(String instance) {
+            Lima.Result r = lima.run(Duration.ofMinutes(1), null,
+                    List.of("limactl", "snapshot", "list", "-q", instance));
+            return r.code() != 0 ? List.of() : r.out().lines().map(String::strip).filter(t -> !t.isEmpty()).toList();
+        }
+
+        /** Puts a copied disk set in the place of the clone's; identity and configuration stay the clone's own. */
+        private void restore(Path kept) {
+            List<String> cp = System.getProperty("os.name").startsWith("Mac") ? List.of("cp", "-cf")
+                    : List.of("cp", "-f", "--reflink=auto", "--sparse=always");
+            for (File file : Optional.ofNullable(kept.toFile().listFiles(f -> f.isFile() && !Set.of("meta.json",
+                    "lima.yaml", "lima-version", "vz-identifier").contains(f.getName()))).orElse(new File[0])) {
+                List<String> call = new ArrayList<>(cp);
+                call.addAll(List.of(file.toString(), lima.home.resolve(name).resolve(file.getName()).toString()));
+                Lima.Result r = lima.run(Duration.ofMinutes(20), null, call);
+                if (r.code() != 0) {
+                    throw new Lima.Failure("copying the snapshot failed: " + r.err().strip());
+                }
+            }
+        }
+    }
+
+    /** What instances really take of the host's disk: blocks, not the length of files with holes. */
+    private static long onDisk(Lima lima, Box is) {
+        String out = lima.run(Duration.ofMinutes(5), null, List.of("du", "-sk", is.dir.toString())).out();
+        return out.isEmpty() ? 0 : Long.parseLong(out.split("\\s", 2)[0]) << 10;
+    }
+
+    @Command(
+            name = "usage",
+            customSynopsis = "sandboxes usage [--json] [NAME...]%n",
+            description = {
+                    "Shows what sandboxes use: memory, disk and Docker as their guests tell, and what",
+                    "they take of this computer's disk. Without NAME all of them.%n"
+            },
+            sortOptions = false,
+            footer = {"", "Examples:", "  sandboxes usage", "  sandboxes usage --json myapp"})
+    static final class Usage extends Verb {
+        @Parameters(paramLabel = "NAME", arity = "0..*", description = "The sandbox; '.' is this directory's.")
+        List<String> names = new ArrayList<>();
+
+        @Option(names = "--json", description = "Write JSON, sizes in bytes.")
+        boolean json;
+
+        @Override
+        int work() {
+            List<Box> wanted = names.isEmpty() ? all().stream().filter(b -> b.isSandbox()).toList()
+                    : names.stream().map(this::box).toList();
+            List<Map<String, Object>> rows = wanted.stream().map(this::row).toList();
+            if (json) {
+                host.out.println(Lima.io(() -> Lima.JSON.writerWithDefaultPrettyPrinter().writeValueAsString(rows)));
+            } else {
+                host.out.printf("%-18s %20s %20s %8s %9s%n", "NAME", "MEMORY", "DISK", "DOCKER", "HERE");
+                rows.forEach(r -> host.out.printf("%-18s %20s %20s %8s %9s%n", r.get("name"), of(r, "memory"),
+                        of(r, "disk"), r.get("docker") instanceof Long d ? Sizes.gib(d) : "-",
+                        Sizes.gib((long) r.get("host"))));
+            }
+            host.out.flush();
+            return 0;
+        }
+
+        private static String of(Map<String, Object> row, String what) {
+            return (row.get(what + "Used") instanceof Long used ? Sizes.gib(used) + " of " : "")
+                    + Sizes.gib((long) row.get(what));
+        }
+
+        private Map<String, Object> row(Box is) {
+            Map<String, Object> row = new LinkedHashMap<>();
+            row.put("name", is.name);
+            row.put("status", is.node.path("status").asText());
+            row.put("memory", is.node.path("memory").asLong());
+            row.put("disk", is.node.path("disk").asLong());
+            row.put("host", onDisk(lima, is));
+            if (is.is("Running")) {
+                life(is.name).connect(is.name, Duration.ofMinutes(1));
+                String told = guest(is, """
+                        free -b | awk '/^Mem/ { print "memory", $3 }'
+                        df -B1 --output=used / | awk 'NR == 2 { print "disk", $1 }'
+                        timeout 60 docker system df --format '{{.Size}}' 2>/dev/null | awk '
+                          { n = $1 + 0; u = $1; gsub(/[0-9.]/, "", u)
+                            sum += n * (u == "kB" ? 1e3 : u == "MB" ? 1e6 : u == "GB" ? 1e9 : u == "TB" ? 1e12 : 1) }
+                          END { if (NR) printf "docker %.0f\\n", sum }'
+                        """);
+                told.lines().map(l -> l.split(" ")).filter(l -> l.length == 2 && l[1].matches("[0-9]{1,18}"))
+                        .forEach(l -> row.put(l[0].equals("docker") ? "docker" : l[0] + "Used", Long.parseLong(l[1])));
+            }
+            return row;
+        }
+    }
+
+    @Command(
+            name = "trim",
+            customSynopsis = "sandboxes trim [OPTIONS] NAME...|--all%n",
+            description = {
+                    "Gives disk that running sandboxes no longer need back to this computer: apt's",
+                    "downloads, with --docker unused images, containers and networks too.%n"
+            },
+            sortOptions = false,
+            footer = {"", "Examples:", "  sandboxes trim myapp", "  sandboxes trim --all --docker"})
+    static final class Trim extends Acting {
+        @Parameters(paramLabel = "NAME", arity = "0..*", description = "The sandbox; '.' is this directory's.")
+        List<String> names = new ArrayList<>();
+
+        @Option(names = "--all", description = "All running sandboxes.")
+        boolean all;
+
+        @Option(names = "--docker", description = "Remove what Docker does not use: docker system prune -af.")
+        boolean docker;
+
+        @Override
+        int work() {
+            if (names.isEmpty() != all) {
+                throw new Lima.Failure(2, "say which: NAME... or --all");
+            }
+            List<Box> boxes = all ? all().stream().filter(b -> b.isSandbox() && b.is("Running")).toList()
+                    : names.stream().map(this::running).toList();
+            for (Box is : boxes) {
+                life(is.name).connect(is.name, Duration.ofMinutes(1));
+                long before = onDisk(lima, is);
+                talk.say("trimming " + is.name);
+                guest(is, (docker ? "docker system prune -af >/dev/null\n" : "")
+                        + "set -e\nsudo -n apt-get clean\nsync\nsudo -n fstrim -a || { [ $? -eq 64 ]; }\n");
+                long after = onDisk(lima, is);
+                host.out.println(is.name + " took " + Sizes.gib(before) + " here, now " + Sizes.gib(after)
+                        + (after < before ? ": " + Sizes.gib(before - after) + " gained" : ": nothing gained"));
+            }
+            host.out.flush();
+            return 0;
+        }
+    }
+
+    @Command(
+            name = "cp",
+            customSynopsis = "sandboxes cp SRC DST%n",
+            description = {
+                    "Copies a file or a directory into a sandbox or out of it; one of SRC and DST is",
+                    "NAME:PATH. DST is a directory that exists, or the copy's own name. A - stands",
+                    "for stdin or stdout. Links that lead out of what is copied out are left out.%n"
+            },
+            sortOptions = false,
+            footer = {"", "Examples:", "  sandboxes cp notes.txt myapp:/tmp/", "  sandboxes cp myapp:~/report ./report",
+                    "  sandboxes cp myapp:/etc/os-release -"
+            })
+    static final class Cp extends Acting {
+        @Parameters(index = "0", paramLabel = "SRC", description = "What is copied.")
+        String src;
+
+        @Parameters(index = "1", paramLabel = "DST", description = "Where to.")
+        String dst;
+
+        private static final Pattern REMOTE = Pattern.compile("(\\.|[A-Za-z0-9][A-Za-z0-9._-]*):(.*)", Pattern.DOTALL);
+
+        @Override
+        int work() {
+            Matcher from = REMOTE.matcher(src);
+            Matcher to = REMOTE.matcher(dst);
+            if (from.matches() == to.matches()) {
+                throw new Lima.Failure(2, "one of SRC and DST is NAME:PATH, the other one a path here"
+                        + " (one with a colon is written ./a:b)");
+            }
+            boolean out = from.matches();
+            String path = (out ? from : to).group(2).replaceFirst("^~(/|$)", "./");
+            String here = out ? dst : src;
+            Path base = Path.of(out ? path : here).normalize().getFileName();
+            if (base == null || Set.of("", ".", "..").contains(base.toString())) {
+                throw new Lima.Failure(2, "SRC is to be a file or directory with a name of its own: " + src);
+            }
+            Box is = running((out ? from : to).group(1));
+            String guest = Lima.quote(path.isEmpty() ? "." : path.startsWith("/") ? path : "./" + path);
+            if (here.equals("-")) {
+                return pipe(is, out ? "exec cat -- " + guest : "exec cat > " + guest);
+            }
+            Path local = host.cwd.resolve(here.equals("~") || here.startsWith("~/")
+                    ? host.env.get("HOME") + here.substring(1) : here).normalize();
+            return out ? out(is, guest, base.toString(), local) : in(is, guest, base.toString(), local);
+        }
+
+        private int pipe(Box is, String remote) {
+            return Lima.io(() -> lima.builder(lima.sshCommand(is.name, List.of("-T"), remote)).inheritIO().start()
+                    .waitFor());
+        }
+
+        /** Unpacked beside its place and moved there, so that a link in the guest's place is not written through. */
+        private int in(Box is, String guest, String base, Path local) {
+            if (!Files.exists(local, LinkOption.NOFOLLOW_LINKS)) {
+                throw new Lima.Failure("no such file: " + local);
+            }
+            String script = "set -eu; d=" + guest + "; b=" + Lima.quote(base) + "; " + """
+                    if [ -d "$d" ]; then d=${d%/}/$b; fi
+                    p=$(dirname -- "$d")
+                    [ -d "$p" ] || { echo "no such directory: $p" >&2; exit 1; }
+                    t=$(mktemp -d -- "$p/.sandboxes-cp.XXXXXX")
+                    trap 'rm -rf -- "$t"' EXIT
+                    tar -xpf - -C "$t"
+                    cp -a --remove-destination -T -- "$t/$b" "$d"
+                    """;
+            Path parent = local.getParent();
+            return tar(List.of("tar", "-cf", "-", "-C", parent.toString(), "--", base),
+                    lima.sshCommand(is.name, List.of("-T"), "exec sh -c " + Lima.quote(script)), is);
+        }
+
+        /**
+         * The guest may send anything. Its archive is unpacked by tar, which takes .. and / out of names, into a new
+         * directory beside the target, and what came is put in place one by one, through no link.
+         */
+        private int out(Box is, String guest, String base, Path local) {
+            Path target = Files.isDirectory(local) ? local.resolve(base) : local;
+            Path parent = target.getParent();
+            if (!Files.isDirectory(parent)) {
+                throw new Lima.Failure("no such directory: " + parent);
+            }
+            Path fresh = Lima.io(() -> Files.createTempDirectory(parent, ".sandboxes-cp"));
+            try {
+                String script = "p=" + guest + "; exec tar -cf - -C \"$(dirname -- \"$p\")\" -- " + Lima.quote(base);
+                tar(lima.sshCommand(is.name, List.of("-T"), "exec sh -c " + Lima.quote(script)),
+                        List.of("tar", "-xpof", "-", "-C", fresh.toString()), is);
+                Path root = fresh.resolve(base);
+                List<Path> left = new ArrayList<>();
+                place(root, root, target, left);
+                left.forEach(l -> talk.say("left out: " + l + ", no file, directory or link inside of what is copied"));
+                return left.isEmpty() ? 0 : 1;
+            } finally {
+                lima.run(Duration.ofMinutes(5), null, List.of("sh", "-c",
+                        "chmod -R u+rwX \"$0\" 2>/dev/null; rm -rf -- \"$0\"", fresh.toString()));
+            }
+        }
+
+        private int tar(List<String> from, List<String> to, Box is) {
+            return Lima.io(() -> {
+                Path said = Files.createTempFile(lima.state("edit"), "cp", ".log");
+                try {
+                    List<ProcessBuilder> builders = Stream.of(from, to).map(lima::builder).toList();
+                    builders.forEach(b -> b.redirectError(ProcessBuilder.Redirect.appendTo(said.toFile())));
+                    builders.get(1).redirectOutput(ProcessBuilder.Redirect.DISCARD);
+                    boolean good = true;
+                    for (Process p : ProcessBuilder.startPipeline(builders)) {
+                        good &= p.waitFor() == 0;
+                    }
+                    if (!good) {
+                        throw new Lima.Failure("not copied: " + Files.readString(said).strip().lines().findFirst()
+                                .orElse("the connection to " + is.name + " was lost"));
+                    }
+                    return 0;
+                } finally {
+                    Files.deleteIfExists(said);
+                }
+            });
+        }
+
+        /** Puts FROM, of the tree ROOT, in the place TO; a directory that is there is filled, anything else replaced. */
+        private void place(Path root, Path from, Path to, List<Path> left) {
+            Lima.io(() -> {
+                if (Files.isSymbolicLink(from)) {
+                    Path link = Files.readSymbolicLink(from);
+                    boolean upAgain = ("/" + link + "/").replaceFirst("^/(\\.{1,2}/)*", "/").contains("/../"); // by a link?
+                    if (from.equals(root) || link.isAbsolute() || upAgain
+                            || !from.getParent().resolve(link).normalize().startsWith(root)) {
+                        left.add(to);
+                        return null;
+                    }
+                } else if (Files.isDirectory(from)) {
+                    Set<PosixFilePermission> mode = Files.getPosixFilePermissions(from);
+                    Files.setPosixFilePermissions(from, PosixFilePermissions.fromString("rwx------"));
+                    boolean there = Files.exists(to, LinkOption.NOFOLLOW_LINKS);
+                    if (there && !Files.isDirectory(to, LinkOption.NOFOLLOW_LINKS)) {
+                        throw new Lima.Failure("not copied: " + to + " is no directory of its own");
+                    }
+                    if (!there) {
+                        Files.createDirectory(to);
+                    }
+                    try (Stream<Path> children = Files.list(from)) {
+                        children.sorted().forEach(c -> place(root, c, to.resolve(c.getFileName()), left));
+                    }
+                    Files.setPosixFilePermissions(to, mode);
+                    return null;
+                } else if (Files.isRegularFile(from)) {
+                    Files.setPosixFilePermissions(from, Files.getPosixFilePermissions(from)); // without setuid
+                } else {
+                    left.add(to);
+                    return null;
+                }
+                if (Files.isDirectory(to, LinkOption.NOFOLLOW_LINKS)) {
+                    throw new Lima.Failure("not copied: " + to + " is a directory");
+                }
+                return Files.move(from, to, StandardCopyOption.ATOMIC_MOVE);
+            });
+        }
+    }
+
     /** The words for a shell's own completion. Names and tags are looked up in files, so that a Tab costs nothing. */
     static final class Completion {
         private static final String AGENTS = "claude codex gemini opencode copilot";
@@ -1171,6 +2159,28 @@ class Sandboxes implements Callable<Integer> {
                     && Math.abs(disk - other.disk) < 2 << 20;
         }
 
+        /** The mounts as one types them: {@code PATH} or, writable, {@code PATH:w}. */
+        Set<String> mountWords() {
+            return mounts().stream().map(m -> m.path + (m.writable ? ":w" : ""))
+                    .collect(Collectors.toCollection(LinkedHashSet::new));
+        }
+
+        /** Behind the link that stands for a path that Lima cannot write; a path that is gone stays as it is. */
+        static String real(String path) {
+            return Files.exists(Path.of(path)) ? Lima.io(() -> Path.of(path).toRealPath()).toString() : path;
+        }
+
+        /** Forwards of ports that its YAML opens: of the host's port, the guest's. */
+        Map<Integer, Integer> kept() {
+            Map<Integer, Integer> kept = new TreeMap<>();
+            for (JsonNode f : config.path("portForwards")) {
+                if (!f.path("ignore").asBoolean() && f.path("hostPort").asInt() > 0) {
+                    kept.put(f.path("hostPort").asInt(), f.path("guestPort").asInt());
+                }
+            }
+            return kept;
+        }
+
         /** Where the guest's Docker is to be reached on this computer; null where it is not forwarded. */
         String dockerSocket() {
             for (JsonNode f : config.path("portForwards")) {
@@ -1314,6 +2324,11 @@ class Sandboxes implements Callable<Integer> {
         /** How {@code sandbox} is spelled where we are spelled so; in a checkout one launcher stands for both. */
         String entry() {
             return command.replace("sandboxes", "sandbox");
+        }
+
+        /** How another script of this project is spelled from here. */
+        String sibling(String script) {
+            return command.contains("sandboxes") ? command.replace("sandboxes", script) : command + " " + script;
         }
 
         /** How {@code sandbox} is started from here: beside us on the class path, as a file, or by its JBang name. */

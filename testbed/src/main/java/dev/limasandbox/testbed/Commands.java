@@ -457,6 +457,10 @@ final class Commands {
     static void edit(List<String> words) {
         Flags flags = EditFlags.declare(Flags.common()).bool("start").parse(words);
         String name = flags.arguments().isEmpty() ? "default" : flags.onlyArgument();
+        if (name.matches(".*\\.ya?ml")) {
+            editFile(Path.of(name).toAbsolutePath(), flags);
+            return;
+        }
         Home.checkName(name);
         Instance instance = Instance.named(name);
         if (!Files.exists(instance.yaml())) {
@@ -480,6 +484,19 @@ final class Commands {
         if (flags.is("start")) {
             Start.start(instance, Start.TIMEOUT, false);
         }
+    }
+
+    /** A name that ends like a YAML file is one (edit.go); it is checked as a template is, and written in place. */
+    private static void editFile(Path file, Flags flags) {
+        String before = Sh.read(file);
+        String after = EditFlags.apply(before, flags);
+        if (Yaml.readMap(after).equals(Yaml.readMap(before))) {
+            Log.info("Aborting, no changes made to the instance");
+            return;
+        }
+        Config.load(file.getParent(), after).validate(after);
+        Sh.write(file, after, "rw-r--r--");
+        Log.info("Template `" + file + "` edited");
     }
 
     /** A refused text is left in the working directory as lima.REJECTED.yaml. */
@@ -528,6 +545,10 @@ final class Commands {
             if (Files.exists(state)) {
                 Sh.copyTree(state, Guest.stateOf(target.name).resolve(part));
             }
+        }
+        Path kept = Guest.stateOf(source.name).resolve("snapshots");
+        if (Files.exists(kept)) { // they lie inside the disk
+            Sh.copyTree(kept, Guest.stateOf(target.name).resolve("snapshots"));
         }
         if (rename) {
             Sh.remove(source.directory);
@@ -727,6 +748,14 @@ final class Commands {
 
     static void template(List<String> words) {
         String verb = words.isEmpty() ? "" : words.get(0);
+        if (verb.equals("validate")) {
+            for (String file : words.subList(1, words.size())) {
+                String text = Template.load(file).embeddedText();
+                Config.load(Path.of(file).toAbsolutePath().getParent(), text).validate(text);
+                Log.info("`" + file + "`: OK");
+            }
+            return;
+        }
         if (!verb.equals("copy")) {
             throw new Fatal("unknown command \"" + verb + "\" for \"limactl template\"");
         }
