@@ -217,6 +217,9 @@ class Sandboxes implements Callable<Integer> {
                         dir + " has no lima.yaml: an interrupted limactl create, clone or delete left it."
                                 + " If no limactl works on it any more:\n  rm -rf " + Lima.quote(dir.toString()));
             }
+            if (!found.isSandbox() && Files.exists(Reset.journal(lima, found.name))) {
+                throw new Lima.Failure(2, missing(found.name, all)); // half-made: a clone that is still its base's equal
+            }
             if (found.kind().isEmpty()) {
                 throw new Lima.Failure(found.name + " is a Lima instance that this tool did not make, so it is left"
                         + " alone. limactl works on it: limactl --help");
@@ -360,7 +363,12 @@ class Sandboxes implements Callable<Integer> {
 
         /** Starts a sandbox the way that entering it does: audited, mended, proven ready. A running one stays as it is. */
         void boot(String name) {
-            if (sandbox(List.of("--name", name, "true")) != 0) {
+            List<String> words = new ArrayList<>(talk.quiet ? List.of("--quiet") : List.of());
+            words.addAll(talk.yes ? List.of("--yes") : List.of());
+            List<Mount> mounts = box(name).mounts();
+            words.addAll(mounts.isEmpty() ? List.of("--mount-none") : List.of("--dir", mounts.get(0).path.toString()));
+            words.addAll(List.of("--name", name, "true"));
+            if (sandbox(words) != 0) {
                 throw new Lima.Failure(name + " did not start, see above");
             }
         }
@@ -903,7 +911,8 @@ class Sandboxes implements Callable<Integer> {
                 one(name, all()); // says that there is none
             }
             host.sandbox(lima); // before anything goes: is there a sandbox command at all?
-            boolean running = before.map(b -> !b.is("Stopped")).orElse(true);
+            boolean running = Files.exists(journal) ? Lima.io(() -> Files.readString(journal)).startsWith("Running")
+                    : before.map(b -> !b.is("Stopped")).orElse(true);
             if (before.isPresent()) {
                 Box box = before.get();
                 if (box.isProtected()) {
@@ -917,7 +926,7 @@ class Sandboxes implements Callable<Integer> {
                         + box.cpus + " cpus, " + ListAll.size(box.memory) + " memory, " + ListAll.size(box.disk)
                         + " disk.");
                 ending(its, lock -> {
-                    Host.write(journal, String.join("\n", again));
+                    Host.write(journal, (running ? "Running\n" : "Stopped\n") + String.join("\n", again));
                     lock.making("delete " + its, null);
                     talk.say("deleting " + its + " ...");
                     life(its).delete(its);
@@ -926,7 +935,7 @@ class Sandboxes implements Callable<Integer> {
                 });
             }
             List<String> words = new ArrayList<>(talk.yes ? List.of() : List.of("--yes")); // it was asked above
-            words.addAll(List.of(Lima.io(() -> Files.readString(journal)).split("\n")));
+            words.addAll(Lima.io(() -> Files.readAllLines(journal)).stream().skip(1).toList());
             if (sandbox(words) != 0) {
                 throw new Lima.Failure(its + " was deleted and not made anew, see above. To try again: " + host.command
                         + " reset " + its);
@@ -1038,6 +1047,9 @@ class Sandboxes implements Callable<Integer> {
                             && Files.exists(lima.home.resolve(to).resolve("lima.yaml"));
                     if (!copied && Files.exists(lima.home.resolve(to))) {
                         throw new Lima.Failure("there is an instance " + to + " already");
+                    }
+                    if (!copied) {
+                        forget(to); // of one of that name that limactl deleted
                     }
                     halt(box.name);
                     Host.write(note, to);
@@ -1669,7 +1681,6 @@ class Sandboxes implements Callable<Integer> {
                 if (r.code() != 0) {
                     throw new Lima.Failure("limactl clone of " + is.name + " failed: " + Lima.reason(r.err()));
                 }
-                lima.run(Duration.ofMinutes(1), null, List.of("chmod", "-f", "700", lima.home.resolve(name) + "/sock"));
                 if (copied) {
                     restore(kept);
                 } else if (internal) {
@@ -1827,8 +1838,8 @@ class Sandboxes implements Callable<Integer> {
                 life(is.name).connect(is.name, Duration.ofMinutes(1));
                 long before = onDisk(lima, is);
                 talk.say("trimming " + is.name);
-                guest(is, (docker ? "docker system prune -af >/dev/null\n" : "")
-                        + "set -e\nsudo -n apt-get clean\nsync\nsudo -n fstrim -a || { [ $? -eq 64 ]; }\n");
+                guest(is, "set -e\n" + (docker ? "docker system prune -af >/dev/null\n" : "")
+                        + "sudo -n apt-get clean\nsync\nsudo -n fstrim -a || { [ $? -eq 64 ]; }\n");
                 long after = onDisk(lima, is);
                 host.out.println(is.name + " took " + Sizes.gib(before) + " here, now " + Sizes.gib(after)
                         + (after < before ? ": " + Sizes.gib(before - after) + " gained" : ": nothing gained"));
@@ -2690,6 +2701,8 @@ class Sandboxes implements Callable<Integer> {
             String own = "(.* hostagent (.* )?NAME|.* -name lima-NAME( .*)?|.* --inst-dir [^ ]*/NAME( .*)?"
                     .concat("|[^ ]*krunkit .*/NAME/.*)").replace("NAME", Pattern.quote(name));
             Path dir = lima.home.resolve(name);
+            // After clone and rename it has mode 0000: no Docker, and no clone of the clone.
+            lima.run(Duration.ofMinutes(1), null, List.of("chmod", "-f", "700", dir.resolve("sock").toString()));
             boolean alive = false;
             for (Path file : files(dir, ".pid")) {
                 String pid = Lima.io(() -> Files.exists(file) ? Files.readString(file).strip() : "");
@@ -2711,8 +2724,6 @@ class Sandboxes implements Callable<Integer> {
         /** Starts a stopped instance; shows the guest's own phases and ends at once when its set-up has failed. */
         void start(String name, Duration limit, Lock lock) {
             disconnect(name); // a socket of an earlier boot
-            lima.run(Duration.ofMinutes(1), null, List.of("chmod", "-f", "700", // clone and rename leave 0000: no Docker
-                    lima.home.resolve(name).resolve("sock").toString()));
             sweep(name);
             progress.accept("booting " + name);
             lock.note = lock.note.isEmpty() ? "start " + name : lock.note; // a base is noted as that

@@ -1055,6 +1055,8 @@ class Snapshot {
             String own = "(.* hostagent (.* )?NAME|.* -name lima-NAME( .*)?|.* --inst-dir [^ ]*/NAME( .*)?"
                     .concat("|[^ ]*krunkit .*/NAME/.*)").replace("NAME", Pattern.quote(name));
             Path dir = lima.home.resolve(name);
+            // After clone and rename it has mode 0000: no Docker, and no clone of the clone.
+            lima.run(Duration.ofMinutes(1), null, List.of("chmod", "-f", "700", dir.resolve("sock").toString()));
             boolean alive = false;
             for (Path file : files(dir, ".pid")) {
                 String pid = Lima.io(() -> Files.exists(file) ? Files.readString(file).strip() : "");
@@ -1076,8 +1078,6 @@ class Snapshot {
         /** Starts a stopped instance; shows the guest's own phases and ends at once when its set-up has failed. */
         void start(String name, Duration limit, Lock lock) {
             disconnect(name); // a socket of an earlier boot
-            lima.run(Duration.ofMinutes(1), null, List.of("chmod", "-f", "700", // clone and rename leave 0000: no Docker
-                    lima.home.resolve(name).resolve("sock").toString()));
             sweep(name);
             progress.accept("booting " + name);
             lock.note = lock.note.isEmpty() ? "start " + name : lock.note; // a base is noted as that

@@ -546,10 +546,6 @@ final class Commands {
                 Sh.copyTree(state, Guest.stateOf(target.name).resolve(part));
             }
         }
-        Path kept = Guest.stateOf(source.name).resolve("snapshots");
-        if (Files.exists(kept)) { // they lie inside the disk
-            Sh.copyTree(kept, Guest.stateOf(target.name).resolve("snapshots"));
-        }
         if (rename) {
             Sh.remove(source.directory);
             Sh.remove(Guest.stateOf(source.name));

@@ -34,6 +34,11 @@ class SandboxesEditTest {
         return world.limactl("list", "--format", "{{.CPUs}} {{.Memory}} {{.Disk}}", "edited");
     }
 
+    /** One GiB more than its disk has. */
+    private static int more() {
+        return (int) (Long.parseLong(size().split(" ")[2]) >> 30) + 1;
+    }
+
     private static Path yaml() {
         return world.lima.resolve("edited/lima.yaml");
     }
@@ -43,9 +48,10 @@ class SandboxesEditTest {
         Path libs = world.project("libs");
         Path odd = world.project("an odd, one");
         World.write(odd.resolve("seen"), "yes\n");
-        world.at(project).run("edit", ".", "--memory", "0.5", "--disk", "60", "--mount", libs + "", "--mount",
-                odd + ":w").exits(0).out("").errHas("stopping edited", "starting edited", odd + ":w");
-        assertEquals("1 " + (1L << 29) + " " + 60 * (1L << 30), size());
+        int disk = more();
+        world.at(project).run("edit", ".", "--memory", "0.5", "--disk", disk + "", "--mount", libs + "", "--mount",
+                odd + ":w").exits(0).out("").errHas("stopping edited", "booting edited", odd + ":w");
+        assertEquals("1 " + (1L << 29) + " " + disk * (1L << 30), size());
         assertEquals("Running", world.status("edited"));
         world.at(project).run("edited", "sh", "-c", "cat \"$0/seen\"; touch \"$0/new\"", odd + "").exits(0)
                 .out("yes\n");
@@ -80,11 +86,12 @@ class SandboxesEditTest {
     @Test
     void aSessionIsNotEndedUnasked() {
         Cli.Running session = world.at(project).start("edited", "sh", "-c", "echo open; sleep 300").awaitOut("open");
-        world.at(project).run("edit", "edited", "--cpus", "1", "--disk", "61").exits(125)
+        int disk = more();
+        world.at(project).run("edit", "edited", "--cpus", "1", "--disk", disk + "").exits(125)
                 .errHas("sh, 0 min", "--force", "--when-idle");
         assertTrue(session.process.isAlive());
-        world.at(project).run("edit", "edited", "--disk", "61", "--force").exits(0);
-        assertTrue(size().endsWith(" " + 61 * (1L << 30)), size());
+        world.at(project).run("edit", "edited", "--disk", disk + "", "--force").exits(0);
+        assertTrue(size().endsWith(" " + disk * (1L << 30)), size());
         session.ends(java.time.Duration.ofSeconds(30));
     }
 
@@ -94,13 +101,14 @@ class SandboxesEditTest {
                 "#!/bin/sh\nif [ \"$1\" = edit ]; then kill -9 $PPID; sleep 2; fi\n"
                         + "exec " + World.CHECKOUT + "/testbed/bin/limactl \"$@\"\n");
         String path = world.environment().get("PATH");
+        int disk = more();
         Cli.Result killed = world.at(project).env("PATH", world.root + "/bin:" + path).run("edit", "edited", "--disk",
-                "62");
+                disk + "");
         assertEquals(137, killed.exit(), killed.toString());
         assertEquals("Stopped", world.status("edited"));
-        world.at(project).run("edit", "edited", "--disk", "62").exits(0);
+        world.at(project).run("edit", "edited", "--disk", disk + "").exits(0);
         assertEquals("Running", world.status("edited"));
-        assertTrue(size().endsWith(" " + 62 * (1L << 30)), size());
+        assertTrue(size().endsWith(" " + disk * (1L << 30)), size());
     }
 
     @Test
@@ -117,7 +125,7 @@ class SandboxesEditTest {
             terminal.await("edited is changed").exits(0);
         }
         assertTrue(World.read(yaml()).startsWith("# mine\n"));
-        world.at(project).run("edit", "edited", "--disk", "63").exits(0);
+        world.at(project).run("edit", "edited", "--disk", more() + "").exits(0);
         assertTrue(World.read(yaml()).contains("# mine\n"), "comments are kept");
         assertFalse(Files.exists(world.lima.resolve("_sandbox/edit/edited.yaml")));
     }
