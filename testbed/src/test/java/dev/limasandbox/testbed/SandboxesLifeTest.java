@@ -186,7 +186,7 @@ class SandboxesLifeTest {
         world.cli().run("start", "life").exits(2).errHas("reset life");
         world.cli().run("reset", "life", "--yes").exits(0);
         assertEquals(mounts, world.mounts("life"));
-        assertEquals("Running", world.status("life"));
+        assertEquals("Stopped", world.status("life"), "as it was before the first of them");
         World.remove(read);
         world.cli().run("reset", "life", "--yes").exits(125).errHas(read.toString(), "--unmount");
         assertTrue(world.instances().contains("life"));
