@@ -1019,7 +1019,10 @@ class Snapshot {
         void discard() {
             String commit = note.path("commit").asText();
             if (tried("rev-parse", "--verify", "-q", "refs/heads/agent/" + tag).isPresent()) { // else it was done already
-                git("update-ref", "refs/sandbox/discarded/" + tag, saved());
+                String saved = saved();
+                if (tried("rev-parse", "--verify", "-q", "refs/sandbox/discarded/" + tag).isEmpty()) { // or cut short here
+                    git("update-ref", "refs/sandbox/discarded/" + tag, saved);
+                }
                 git("read-tree", "-u", "--reset", commit); // the index has all that lies there, so all of it goes
                 if (!branch().equals(commit)) {
                     git("update-ref", "refs/heads/" + branch(), commit);
