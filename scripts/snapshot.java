@@ -9,6 +9,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.File;
 import java.io.FileDescriptor;
 import java.io.FileInputStream;
@@ -34,6 +35,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HexFormat;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -296,6 +298,123 @@ class Snapshot {
                 of.delete(tag);
                 host.say("deleted the snapshot " + tag + " of " + of.is.name);
             });
+        });
+    }
+
+    @Command(
+            name = "try",
+            customSynopsis = "snapshot try NAME [DIR] [--keep|--discard] -- COMMAND...%n",
+            description = {
+                    "Runs COMMAND in the sandbox on a branch of its own, agent/TAG, after a snapshot",
+                    "TAG; then its work is kept, as a commit, or discarded: sandbox and branch are",
+                    "as before, and what it did to the repository is saved under",
+                    "refs/sandbox/discarded/TAG. Without COMMAND an open trial is ended."
+            },
+            footer = {
+                    "", "Ignored files (.gitignore) are neither committed nor put back. Examples:",
+                    "  snapshot try myapp -- claude -p 'update all dependencies'",
+                    "  snapshot try myapp --discard      ends a trial that was left open"
+            })
+    int attempt(
+            @Parameters(index = "0", paramLabel = "NAME",
+                    description = "The sandbox; '.' for this directory's.") String typed,
+            @Parameters(index = "1", arity = "0..1", paramLabel = "DIR",
+                    description = "In the repository (default: this directory).") Path at,
+            @Mixin Manner manner,
+            @Option(names = "--keep", description = "Keep the work, without a question.") boolean keep,
+            @Option(names = "--discard", description = "Discard it, without a question.") boolean discard) {
+        if (keep && discard || !keep && !discard && !host.terminal) {
+            throw new Lima.Failure(2, "one of --keep and --discard, as there is no terminal to ask on");
+        }
+        Path dir = at == null ? host.cwd : host.cwd.resolve(at).normalize();
+        if (!Files.isDirectory(dir)) {
+            throw new Lima.Failure(2, "no such directory: " + dir + "; the command stands behind --");
+        }
+        String name = instance(typed, manner.foreign).name;
+        Path note = lima.state("trials").resolve(name + ".json");
+        int code = 0;
+        if (command.isEmpty() != Files.exists(note)) {
+            throw new Lima.Failure(2,
+                    command.isEmpty() ? "no trial is open in " + name + "; what is to be run? -- COMMAND"
+                            : "a trial is open in " + name + "; to end it: " + host.command + " try " + name
+                                    + " --keep (or --discard)");
+        }
+        Repository repository;
+        if (command.isEmpty()) {
+            repository = new Repository(note);
+        } else {
+            String tag = DateTimeFormatter.ofPattern("'try-'yyyyMMdd-HHmmss")
+                    .format(Instant.now().atZone(ZoneId.systemDefault()));
+            repository = new Repository(dir, tag);
+            repository.mustBeClean();
+            atRest(name, manner, of -> new Plan(true, () -> of.create(tag, of.qcow2())));
+            Lima.io(() -> Files.writeString(note, repository.note.toString()));
+            repository.begin();
+            host.say("trial " + tag + ": on the branch agent/" + tag + " of " + repository.top);
+            code = sandbox(name, dir);
+            host.say("the command ended with exit code " + code);
+        }
+        if (keep || !discard && wantsToKeep()) {
+            atRest(name, manner, of -> new Plan(true, () -> { // nobody in it changes the repository meanwhile
+                repository.keep();
+                of.delete(repository.tag);
+            }));
+            host.say("kept on the branch agent/" + repository.tag + "; to take it over: git switch "
+                    + repository.branch() + " && git merge agent/" + repository.tag);
+        } else {
+            atRest(name, manner, of -> new Plan(true, () -> {
+                repository.discard();
+                if (of.all().stream().anyMatch(k -> k.tag.equals(repository.tag))) { // else the end was interrupted
+                    of.apply(of.all().stream().filter(k -> k.tag.equals(repository.tag)).findFirst().orElseThrow(),
+                            true);
+                    of.delete(repository.tag);
+                }
+            }));
+            host.say("discarded; what was done is saved as refs/sandbox/discarded/" + repository.tag
+                    + ", the sandbox as it was as " + KEPT + "; to look: git log -p refs/sandbox/discarded/"
+                    + repository.tag);
+        }
+        Lima.io(() -> Files.deleteIfExists(note));
+        return code;
+    }
+
+    /** Asks until there is an answer; without one the trial stays open. */
+    private boolean wantsToKeep() {
+        while (true) {
+            host.err.print("snapshot: keep or discard what it did? [keep/discard] ");
+            host.err.flush();
+            StringBuilder answer = new StringBuilder();
+            int c = Lima.io(host.in::read);
+            for (; c >= 0 && c != '\n'; c = Lima.io(host.in::read)) {
+                answer.append((char) c);
+            }
+            String word = answer.toString().strip().toLowerCase(Locale.ROOT);
+            if (word.equals("keep") || word.equals("discard")) {
+                return word.equals("keep");
+            }
+            if (c < 0) {
+                throw new Lima.Failure(
+                        "the trial stays open; to end it the same call with --keep or --discard in place of"
+                                + " the command");
+            }
+        }
+    }
+
+    /** Runs the command by the script sandbox: of the same class path, else by its JBang name. */
+    private int sandbox(String name, Path dir) {
+        String sandbox = host.sibling("sandbox");
+        List<String> call = new ArrayList<>(Snapshot.class.getResource("Sandbox.class") != null
+                ? List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp",
+                        System.getProperty("java.class.path"), "-Dsandbox.command=" + sandbox,
+                        "dev.limasandbox.Sandbox")
+                : List.of(sandbox.split(" ")));
+        call.addAll(List.of(name, dir.toString(), "--"));
+        call.addAll(command);
+        return Lima.io(() -> {
+            ProcessBuilder builder = new ProcessBuilder(call).inheritIO();
+            builder.environment().clear();
+            builder.environment().putAll(host.env);
+            return builder.start().waitFor();
         });
     }
 
@@ -731,6 +850,193 @@ class Snapshot {
             throw new Lima.Failure(command.get(0) + " failed: " + r.err().strip());
         }
         return r.out();
+    }
+
+    // -------------------------------------------------------------------------------------------------- the repository
+
+    /**
+     * The git repository of a trial. An agent may have written all of it, .git too, and git runs what a repository's
+     * configuration names: hooks, filters, fsmonitor. So git never sees that configuration: it works with a git
+     * directory of ours, whose objects and refs are links to the repository's, with a HEAD, an index and a configuration
+     * of its own (as git-new-workdir once did); the user's own ~/.gitconfig holds. Submodules, which have configurations
+     * of their own, are taken out of the index before git looks for changes.
+     */
+    final class Repository {
+        final Path top;
+        final String tag;
+        /** Where it all began, for whoever ends the trial: top, git, common, head, commit, tag. */
+        final ObjectNode note;
+        private final Path git;
+        private final Path common;
+        private final Path own;
+
+        /** Of a trial that begins. */
+        Repository(Path dir, String tag) {
+            this(found(dir).put("tag", tag));
+            note.put("head", headText()).put("commit", git("rev-parse", "--verify", "HEAD^{commit}"));
+        }
+
+        /** Of one that is open. */
+        Repository(Path note) {
+            this(Lima.io(() -> (ObjectNode) Lima.JSON.readTree(note.toFile())));
+        }
+
+        private Repository(ObjectNode note) {
+            this.note = note;
+            top = Path.of(note.path("top").asText());
+            git = Path.of(note.path("git").asText());
+            common = Path.of(note.path("common").asText());
+            tag = note.path("tag").asText();
+            if (Files.exists(common.resolve("reftable"))) {
+                throw new Lima.Failure(top + " keeps its refs as a reftable, which try does not know");
+            }
+            own = lima.state("trials").resolve(tag + ".git");
+            ran(List.of("rm", "-rf", "--", own.toString()));
+            ran(List.of("git", "init", "-q", "--template=", "--bare", own.toString()));
+            ran(List.of("rm", "-rf", "--", own + "/refs", own + "/objects", own + "/hooks"));
+            for (String shared : List.of("refs", "objects", "packed-refs", "info", "shallow")) {
+                Lima.io(() -> Files.createSymbolicLink(own.resolve(shared), common.resolve(shared)));
+            }
+            for (String plain : List.of("core.autocrlf", "core.eol", "core.filemode", "core.ignorecase",
+                    "core.precomposeunicode", "core.symlinks", "user.name", "user.email")) { // none of them names a program
+                String value = lima.run(Duration.ofMinutes(1), null, List.of("git", "config", "--file",
+                        common.resolve("config").toString(), "--get", plain)).out().strip();
+                if (!value.isEmpty()) {
+                    ran(List.of("git", "config", "--file", own.resolve("config").toString(), plain, value));
+                }
+            }
+            ran(List.of("git", "config", "--file", own.resolve("config").toString(), "core.bare", "false"));
+            Lima.io(() -> Files.writeString(own.resolve("HEAD"), headText() + "\n"));
+        }
+
+        /** The repository around a directory, by its files alone. */
+        private static ObjectNode found(Path dir) {
+            Path top = real(dir);
+            while (top != null && !Files.exists(top.resolve(".git"))) {
+                top = top.getParent();
+            }
+            if (top == null) {
+                throw new Lima.Failure(2, dir + " is in no git repository; try needs one");
+            }
+            Path git = pointed(top.resolve(".git"), "gitdir: ");
+            return Lima.JSON.createObjectNode().put("top", top.toString()).put("git", git.toString())
+                    .put("common",
+                            (Files.exists(git.resolve("commondir")) ? pointed(git.resolve("commondir"), "") : git)
+                                    .toString());
+        }
+
+        private static Path pointed(Path file, String before) {
+            return Files.isDirectory(file) ? file : Lima.io(() -> file.resolveSibling(
+                    Files.readString(file).strip().substring(before.length())).toRealPath());
+        }
+
+        private String headText() {
+            String head = Lima.io(() -> Files.readString(git.resolve("HEAD"))).strip();
+            if (!head.matches("ref: refs/heads/[^\\p{Cntrl}]+|[0-9a-f]{40,64}")) {
+                throw new Lima.Failure("the HEAD of " + top + " is none that try knows: " + head);
+            }
+            return head;
+        }
+
+        private void head(String text) {
+            Lima.io(() -> Files.writeString(own.resolve("HEAD"), text + "\n"));
+            replace("HEAD");
+        }
+
+        /** Puts our HEAD or index in the place of the repository's, never through a link that stands there. */
+        private void replace(String file) {
+            Lima.io(() -> Files.move(Files.copy(own.resolve(file), git.resolve(file + ".sandbox"),
+                    StandardCopyOption.REPLACE_EXISTING), git.resolve(file), StandardCopyOption.ATOMIC_MOVE));
+        }
+
+        /** The branch that was left, or the commit. */
+        String branch() {
+            return note.path("head").asText().replaceFirst("^ref: refs/heads/", "");
+        }
+
+        private String git(String... words) {
+            return tried(words).map(String::strip).orElseThrow(() -> new Lima.Failure("git " + words[0] + " failed in "
+                    + top + "; the trial " + tag + " stays open"));
+        }
+
+        private Optional<String> tried(String... words) {
+            Lima.Result r = lima.run(Duration.ofMinutes(30), null, Stream.concat(Stream.of("git", "-C", top.toString(),
+                    "--git-dir=" + own, "--work-tree=" + top, "-c", "core.hooksPath=/dev/null", "-c",
+                    "core.fsmonitor=false", "-c", "commit.gpgSign=false", "-c", "submodule.recurse=false", "-c",
+                    "gc.auto=0"), Stream.of(words)).toList());
+            return r.code() == 0 ? Optional.of(r.out()) : Optional.empty();
+        }
+
+        /** The tree of all that lies there and is not ignored. */
+        private String tree() {
+            git("read-tree", "HEAD");
+            for (String line : git("ls-files", "-s", "-z").split("\0")) {
+                if (line.startsWith("160000 ")) {
+                    git("update-index", "--force-remove", "--", line.substring(line.indexOf('\t') + 1));
+                }
+            }
+            git("add", "-A");
+            return git("write-tree");
+        }
+
+        void mustBeClean() {
+            if (!tree().equals(git("rev-parse", "HEAD^{tree}"))) {
+                throw new Lima.Failure(
+                        top + " has changes that are not committed; first: git stash -u (or commit them)");
+            }
+        }
+
+        void begin() {
+            git("update-ref", "refs/heads/agent/" + tag, note.path("commit").asText());
+            head("ref: refs/heads/agent/" + tag);
+        }
+
+        /** A commit of all that lies there, on top of whatever was committed here and on the branches of the trial. */
+        private String saved() {
+            String head = tried("rev-parse", "--verify", "-q", "HEAD^{commit}").map(String::strip)
+                    .orElse(note.path("commit").asText());
+            Set<String> parents = new LinkedHashSet<>(List.of(head));
+            for (String ref : List.of("refs/heads/agent/" + tag, "refs/heads/" + branch())) {
+                tried("rev-parse", "--verify", "-q", ref + "^{commit}").map(String::strip)
+                        .filter(c -> !c.equals(note.path("commit").asText())).ifPresent(parents::add);
+            }
+            String tree = tree();
+            if (parents.size() == 1 && tree.equals(git("rev-parse", head + "^{tree}"))) {
+                return head;
+            }
+            List<String> call = new ArrayList<>(List.of("commit-tree", tree, "-m", "What the trial " + tag + " left"));
+            parents.forEach(p -> call.addAll(List.of("-p", p)));
+            return git(call.toArray(String[]::new));
+        }
+
+        void keep() {
+            git("update-ref", "refs/heads/agent/" + tag, saved());
+            head("ref: refs/heads/agent/" + tag);
+            replace("index");
+            close();
+        }
+
+        void discard() {
+            String commit = note.path("commit").asText();
+            if (tried("rev-parse", "--verify", "-q", "refs/heads/agent/" + tag).isPresent()) { // else it was done already
+                String saved = saved();
+                if (tried("rev-parse", "--verify", "-q", "refs/sandbox/discarded/" + tag).isEmpty()) { // or cut short here
+                    git("update-ref", "refs/sandbox/discarded/" + tag, saved);
+                }
+                git("read-tree", "-u", "--reset", commit); // the index has all that lies there, so all of it goes
+                if (!branch().equals(commit)) {
+                    git("update-ref", "refs/heads/" + branch(), commit);
+                }
+                head(note.path("head").asText());
+                replace("index");
+                git("update-ref", "-d", "refs/heads/agent/" + tag);
+            }
+            close();
+        }
+
+        private void close() {
+            ran(List.of("rm", "-rf", "--", own.toString()));
+        }
     }
 
     // -------------------------------------------------------------------------------------------------------- the host

@@ -218,4 +218,65 @@ class SnapshotTest {
             WORLD.delete("foreign");
         }
     }
+
+    @Test
+    void aTrialIsDiscardedOrKept() {
+        String name = "trial";
+        Path dir = WORLD.project(name);
+        Path evil = WORLD.root.resolve("evil");
+        try {
+            World.write(dir.resolve("f"), "one\n");
+            World.write(dir.resolve(".gitignore"), "*.log\n");
+            WORLD.run(dir, "sh", "-c", "git init -q -b main . && git config user.email a@b && git config user.name me"
+                    + " && git add -A && git commit -qm first");
+            make(name, dir, "v1");
+            World.write(dir.resolve("f"), "dirty\n");
+            attempt(dir, "", "--keep").exits(125).errHas("not committed", "git stash");
+            World.write(dir.resolve("f"), "one\n");
+            attempt(dir, "", "").exits(2).errHas("--keep and --discard");
+
+            // What an agent may have left in the repository, so that git of the host runs it.
+            String touch = "touch " + evil + "; cat";
+            World.write(dir.resolve(".git/info/attributes"), "* filter=evil\n");
+            World.executable(dir.resolve(".git/hooks/post-checkout"), "#!/bin/sh\n" + touch + "\n");
+            World.executable(dir.resolve(".git/hooks/reference-transaction"), "#!/bin/sh\n" + touch + "\n");
+            WORLD.run(dir, "sh", "-c", "git config filter.evil.clean '" + touch + "' && git config filter.evil.smudge '"
+                    + touch + "' && git config core.fsmonitor '" + touch + "'");
+            evil.toFile().delete();
+            attempt(dir, "echo v2 >~/data; echo two >f; echo x >a.log; G='git -c core.fsmonitor=false"
+                    + " -c core.hooksPath=/dev/null'; $G commit -qam agents; echo new >g; exit 3", "--discard")
+                    .exits(3).errHas("agent/try-", "refs/sandbox/discarded/try-");
+            assertFalse(Files.exists(evil), "the host's git ran what the repository names");
+            WORLD.run(dir, "sh", "-c", "rm .git/hooks/* .git/info/attributes; git config --unset core.fsmonitor;"
+                    + " git config --remove-section filter.evil");
+            assertEquals("", WORLD.run(dir, "git", "status", "--short").strip());
+            assertEquals("* main", WORLD.run(dir, "git", "branch").strip());
+            assertEquals("one\n", World.read(dir.resolve("f")));
+            assertFalse(Files.exists(dir.resolve("g")));
+            String ref = WORLD.run(dir, "git", "for-each-ref", "--format=%(refname)", "refs/sandbox").strip();
+            assertEquals("new", WORLD.run(dir, "git", "show", ref + ":g").strip());
+            assertEquals("agents", WORLD.run(dir, "git", "log", "-1", "--format=%s", ref + "^").strip());
+            assertEquals("v1", data(name));
+            assertEquals("before-apply", tags(name));
+
+            attempt(dir, "echo kept >h; echo v3 >~/data", "--keep").exits(0)
+                    .errHas("git switch main && git merge agent/");
+            assertEquals("", WORLD.run(dir, "git", "status", "--short").strip());
+            assertEquals("kept", WORLD.run(dir, "sh", "-c", "git switch -q main && git show agent/*:h"
+                    .replace("agent/*", "$(git branch --list 'agent/*' --format='%(refname)')")).strip());
+            assertEquals("v3", data(name));
+            assertEquals("before-apply", tags(name));
+        } finally {
+            WORLD.delete(name);
+        }
+    }
+
+    private static Cli.Result attempt(Path dir, String script, String option) {
+        List<String> all = new ArrayList<>(List.of("snapshot", "try", "trial"));
+        if (!option.isEmpty()) {
+            all.add(option);
+        }
+        all.addAll(List.of("--", "sh", "-c", script));
+        return WORLD.at(dir).run(all.toArray(String[]::new));
+    }
 }
