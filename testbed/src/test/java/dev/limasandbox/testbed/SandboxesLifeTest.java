@@ -51,7 +51,7 @@ class SandboxesLifeTest {
 
     /** Kills the command once limactl hangs at this point, and lets limactl go on. */
     private static void killedAt(String fault, String... words) {
-        World.remove(world.lima.resolve("_faults.reached"));
+        World.write(world.lima.resolve("_faults.reached"), "");
         wanted(fault);
         Cli.Running killed = world.at(project).start(words);
         Path reached = world.lima.resolve("_faults.reached");

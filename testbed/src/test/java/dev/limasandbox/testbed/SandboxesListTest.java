@@ -54,7 +54,7 @@ class SandboxesListTest {
         session.awaitOut("in");
         try {
             Cli.Result list = world.cli().run("list").exits(0).silent();
-            list.outHas("listed Running 1    256M ", " 1    ", "sh 0m", project + ":w").outLacks("alien", "base-");
+            list.outHas("listed Running 1    256M ", " 1    ", "sh 0m", "/listed:w\n").outLacks("alien", "base-");
             assertEquals(2, list.out().lines().count());
             assertTrue(list.out().lines().allMatch(l -> l.length() <= 80), list::toString);
             JsonNode one = json(world.at(project).run("list", ".", "--json").exits(0).out()).get(0);
