@@ -232,16 +232,50 @@ class RealLimaIT {
 
     @Test
     @Order(14)
+    void aSnapshotRollsTheDiskBackByBothMethods() {
+        booted("demo", "sh", "-c", "echo one > ~/state; sync").exits(0);
+        verb("snapshot", "create", "demo", "s1").exits(0).errHas("stopping demo", "booting demo");
+        demo("sh", "-c", "cat ~/state; echo two > ~/state; sync").exits(0).out("one\n");
+        verb("stop", "demo").exits(0);
+        verb("snapshot", "create", "demo", "c1", "--method", "copy").exits(0).errLacks("booting");
+        verb("snapshot", "apply", "demo", "s1").exits(0).errHas("before-apply");
+        booted("demo", "sh", "-c", "cat ~/state; docker info >/dev/null && echo docker").exits(0)
+                .out("one\ndocker\n");
+        verb("stop", "demo").exits(0);
+        verb("snapshot", "apply", "demo", "c1").exits(0);
+        verb("snapshot", "list", "-q", "demo").exits(0).outHas("s1", "c1", "before-apply");
+    }
+
+    @Test
+    @Order(15)
+    void aCloneOfASnapshotLeavesItsSourceAsItIsAndIsEdited() {
+        verb("clone", "demo", "tagged", "--tag", "s1", "--memory", "1.5").exits(0);
+        booted("tagged", "cat", "/home/" + System.getProperty("user.name") + ".guest/state").exits(0).out("one\n");
+        booted("demo", "sh", "-c", "cat ~/state").exits(0).out("two\n");
+        verb("edit", "tagged", "--unmount", project.toString(), "--memory", "1.25").exits(0)
+                .errHas("stopping tagged", "booting tagged", "1.2 GiB memory", "mounts: none");
+        verb("list", "tagged", "--json").exits(0).outHas("\"memory\" : 1342177280", "\"mounts\" : [ ]", "Running");
+    }
+
+    @Test
+    @Order(16)
+    void threeAreStoppedAtOnce() {
+        verb("stop", "--all").exits(0).errHas("demo is stopped", "odd is stopped", "tagged is stopped");
+        limactl("list", "--format", "{{.Status}}").exits(0).out("Stopped\nStopped\nStopped\nStopped\n");
+    }
+
+    @Test
+    @Order(17)
     void deletionTakesAllButTheBase() {
-        limactl("delete", "-f", "odd").exits(0);
-        limactl("delete", "-f", "demo").exits(0);
+        verb("delete", "odd", "tagged", "demo", "--yes").exits(0);
+        verb("list").exits(0).out("");
         assertEquals("of the guest\n", World.read(project.resolve("from-guest.txt")));
         limactl("list", "-q").exits(0).outHas("base-");
     }
 
     /** While a base is built and in a session: whoever gets an answer came through the proxy and trusted it. */
     @Test
-    @Order(15)
+    @Order(18)
     void aProxyThatLooksIntoTlsIsPassedByAllClients() throws IOException {
         try (Interceptor proxy = new Interceptor(Files.createDirectories(root.resolve("proxy")))) {
             Path template = World.write(root.resolve("proxy/template.yaml"), "base: " + ENV.get("SANDBOX_TEMPLATE")
@@ -262,7 +296,7 @@ class RealLimaIT {
 
     /** Every package of the template installed for real in a bare guest; once for each version of the template. */
     @Test
-    @Order(16)
+    @Order(19)
     void aBareGuestIsSetUpFromNothing() throws IOException {
         Cli.Result image = call(Duration.ofMinutes(20), Map.of(),
                 List.of(World.CHECKOUT + "/testbed/image/build", "--bare")).exits(0);
@@ -335,6 +369,15 @@ class RealLimaIT {
         List<String> words = new ArrayList<>(List.of("demo"));
         words.addAll(List.of(command));
         return sandbox(Duration.ofMinutes(3), words.toArray(String[]::new));
+    }
+
+    /** The same with time for a boot. */
+    private static Cli.Result booted(String... words) {
+        return sandbox(Duration.ofMinutes(20), words);
+    }
+
+    private static Cli.Result verb(String... words) {
+        return sandbox(Duration.ofMinutes(20), words);
     }
 
     private static Cli.Result sandbox(Duration limit, String... words) {
