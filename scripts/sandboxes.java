@@ -289,6 +289,7 @@ class Sandboxes implements Callable<Integer> {
 
         /** Those that the words mean, each once; with --all every sandbox of ours that is not protected. */
         List<Box> chosen(Targets targets) {
+            targets.names.forEach(this::settle);
             List<Box> all = all();
             if (!targets.all) {
                 Map<String, Box> chosen = new LinkedHashMap<>();
@@ -372,26 +373,14 @@ class Sandboxes implements Callable<Integer> {
                 throw new Lima.Failure(name + " did not start, see above");
             }
         }
-    }
 
-    /** A verb that changes something. */
-    abstract static class Acting extends Verb {
-        @Option(names = {"-q", "--quiet"}, description = "Say nothing but errors.")
-        boolean quiet;
-
-        @Option(names = "--yes", description = "Answer every question with yes.")
-        boolean yes;
-
-        @Override
-        Talk talk() {
-            return new Talk(host, quiet, yes);
-        }
-
-        /** What an interrupted call left of a name: the lock mends it, what is left of records goes. */
+        /**
+         * Mends what an interrupted call left of a name, if its lock's file says so: before that the instance may be
+         * half a clone, which still has the mark of its source.
+         */
         void settle(String name) {
             if (name.matches("[A-Za-z0-9][A-Za-z0-9._-]*")
-                    && !Files.exists(lima.home.resolve(name).resolve("lima.yaml"))
-                    && Files.exists(lima.home.resolve("_sandbox/locks/" + name + ".lock"))) {
+                    && lima.home.resolve("_sandbox/locks/" + name + ".lock").toFile().length() > 0) {
                 try (Life.Lock lock = life(name).lock(name)) {
                     if (!lock.abandoned && !Files.exists(lima.home.resolve(name))) {
                         forget(name);
@@ -405,6 +394,20 @@ class Sandboxes implements Callable<Integer> {
             Path ours = lima.home.resolve("_sandbox");
             lima.run(Duration.ofMinutes(5), null, List.of("rm", "-rf", "--", ours + "/snapshots/" + name,
                     ours + "/sessions/" + name, ours + "/live/" + name, ours + "/images/" + name + ".qcow2"));
+        }
+    }
+
+    /** A verb that changes something. */
+    abstract static class Acting extends Verb {
+        @Option(names = {"-q", "--quiet"}, description = "Say nothing but errors.")
+        boolean quiet;
+
+        @Option(names = "--yes", description = "Answer every question with yes.")
+        boolean yes;
+
+        @Override
+        Talk talk() {
+            return new Talk(host, quiet, yes);
         }
     }
 
@@ -1070,10 +1073,12 @@ class Sandboxes implements Callable<Integer> {
 
         /**
          * limactl rename, interrupted, leaves either half a copy or half of the old one; a clone leaves the old one
-         * whole. A socket that a hard stop left in sock/ fails it (seen on 2.2.0), so Life.sweep before.
+         * whole. A socket that a hard stop left in sock/ fails it, and so does a sock/ with mode 0000, which a clone has
+         * until its first start (both seen on 2.2.0).
          */
         private void copy(String name, Life.Lock target) {
             life(name).sweep(name);
+            lima.run(Duration.ofMinutes(1), null, List.of("chmod", "-f", "700", lima.home.resolve(name) + "/sock"));
             target.making("clone " + to, null);
             Lima.Result r = life(to).limactl(List.of("clone", "--tty=false", name, to), target, () -> true);
             boolean whole = r.code() == 0 && now(to).filter(b -> b.is("Stopped") && b.isSandbox()).isPresent();
