@@ -253,7 +253,7 @@ class RealLimaIT {
         booted("tagged", "cat", "/home/" + System.getProperty("user.name") + ".guest/state").exits(0).out("one\n");
         booted("demo", "sh", "-c", "cat ~/state").exits(0).out("two\n");
         verb("edit", "tagged", "--unmount", project.toString(), "--memory", "1.25").exits(0)
-                .errHas("stopping tagged", "booting tagged", "1.2 GiB memory", "mounts: none");
+                .errHas("stopping tagged", "booting tagged", "1.3 GiB memory", "mounts: none");
         verb("list", "tagged", "--json").exits(0).outHas("\"memory\" : 1342177280", "\"mounts\" : [ ]", "Running");
     }
 

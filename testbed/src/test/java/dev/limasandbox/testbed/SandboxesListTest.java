@@ -101,7 +101,7 @@ class SandboxesListTest {
     }
 
     @Test
-    void aHundredCostLittleMoreThanLimactlList() throws IOException {
+    void aHundredAreListed() throws IOException {
         World many = World.fresh();
         String yaml = World.read(world.lima.resolve("listed/lima.yaml"));
         for (int i = 0; i < 100; i++) {
@@ -110,19 +110,6 @@ class SandboxesListTest {
                     many.lima.resolve("box-" + i).resolve("lima-version"));
         }
         assertEquals(101, many.cli().run("list").exits(0).out().lines().count());
-        long ours = Long.MAX_VALUE;
-        long limas = Long.MAX_VALUE;
-        for (int i = 0; i < 4; i++) { // the least of some: the machine has other things to do
-            long start = System.nanoTime();
-            many.cli().run("list").exits(0);
-            long between = System.nanoTime();
-            many.limactl("list", "--format", "{{json .}}");
-            ours = Math.min(ours, between - start);
-            limas = Math.min(limas, System.nanoTime() - between);
-        }
-        String text = "list " + ours / 1_000_000 + " ms, limactl list " + limas / 1_000_000 + " ms";
-        System.out.println(text);
-        assertTrue(ours - limas < 400_000_000L, text);
         many.close();
     }
 
