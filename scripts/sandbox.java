@@ -3313,9 +3313,8 @@ class Sandbox implements Callable<Integer> {
         /**
          * Waits for ssh, and as long as it runs leaves its number, its birth and the command's first word on record (the
          * other words may hold anything). Whatever ends this process, kill -9 included, ends ssh and so the command in
-         * the guest. The
-         * guard also puts the terminal back, in SAVED's state: after our death ssh is in the background, where the
-         * system refuses it to (EIO), unless SIGTTOU is ignored.
+         * the guest. The guard also puts the terminal back, in SAVED's state: after our death ssh is in the background,
+         * where the system refuses it to (EIO), unless SIGTTOU is ignored.
          */
         private int wait(Instance is, List<String> command, ProcessBuilder builder, String saved) {
             Process ssh;
