@@ -591,26 +591,40 @@ class Sandbox implements Callable<Integer> {
                     && mounts.stream().anyMatch(m -> !m.writable)) {
                 talk.say("read-only does not hold with virtiofs under QEMU: root in the sandbox can write there");
             }
-            if (!is.is("Running")) {
-                setup.ready(is.vmType);
-                Audit.before(is, lima);
-                checkMemory(is);
-                setup.starting();
-                try {
-                    life.start(choice.name, timeoutWanted(), lock);
-                } catch (Lima.Failure failure) { // limactl does not say which probe it waited for
-                    List<String> unheld = Proof.unheld(lima, is);
-                    throw unheld.isEmpty() ? failure : notReady(is, unheld);
-                }
-                talk.done();
+            boolean ran = is.is("Running");
+            if (!ran) {
+                boot(is, lock);
             }
-            proveReady(is, mounts);
+            try {
+                proveReady(is, mounts);
+            } catch (Lima.Failure failure) { // while it shuts down it is still called running (seen on 2.2.0)
+                if (!ran || instance(choice.name).filter(i -> i.is("Stopped")).isEmpty()) {
+                    throw failure;
+                }
+                talk.say(is.name + " was being stopped: it is started again");
+                boot(is, lock);
+                proveReady(is, mounts);
+            }
             boolean temporary = rm && (making || lock.abandoned);
             if (temporary || lock.abandoned) {
                 lock.making(temporary ? "rm " + choice.name : "", temporary ? ProcessHandle.current() : null);
             }
             return temporary;
         }
+    }
+
+    private void boot(Instance is, Life.Lock lock) {
+        setup.ready(is.vmType);
+        Audit.before(is, lima);
+        checkMemory(is);
+        setup.starting();
+        try {
+            life.start(is.name, timeoutWanted(), lock);
+        } catch (Lima.Failure failure) { // limactl does not say which probe it waited for
+            List<String> unheld = Proof.unheld(lima, is);
+            throw unheld.isEmpty() ? failure : notReady(is, unheld);
+        }
+        talk.done();
     }
 
     /** The instance as it is now; one of ours whose host agent or machine was killed is stopped, so that it can start. */
@@ -3839,6 +3853,10 @@ class Sandbox implements Callable<Integer> {
                     String how = direct(name, "true").code() == 0 ? " did not finish booting" : " does not answer";
                     throw new Lima.Failure(name + how + " within " + limit.toSeconds() + " s" + hostagent(name)
                             + "\nTo stop it by force: limactl stop -f " + name + "; the same command again starts it");
+                }
+                if (!Files.exists(lima.home.resolve(name).resolve("ha.pid"))) {
+                    throw new Lima.Failure(
+                            name + " was stopped by somebody meanwhile; the same command again starts it");
                 }
                 String seen = glance(name);
                 progress.accept(seen.isEmpty() ? "waiting for " + name + " to finish booting" : seen);

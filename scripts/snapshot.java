@@ -1523,6 +1523,10 @@ class Snapshot {
                     throw new Lima.Failure(name + how + " within " + limit.toSeconds() + " s" + hostagent(name)
                             + "\nTo stop it by force: limactl stop -f " + name + "; the same command again starts it");
                 }
+                if (!Files.exists(lima.home.resolve(name).resolve("ha.pid"))) {
+                    throw new Lima.Failure(
+                            name + " was stopped by somebody meanwhile; the same command again starts it");
+                }
                 String seen = glance(name);
                 progress.accept(seen.isEmpty() ? "waiting for " + name + " to finish booting" : seen);
                 LockSupport.parkNanos(2_000_000_000L);

@@ -152,6 +152,22 @@ class FaultsTest {
         again("start");
     }
 
+    /** Seen on a real one: Lima calls an instance running while it shuts down, and the call waited for it to boot. */
+    @Test
+    void aMachineThatStopsWhileItIsWaitedForIsStartedAgain() {
+        at("start");
+        wanted("boot:hang");
+        Cli.Running first = world.at(project).start("f", "true");
+        first.awaitErr("running its boot scripts");
+        first.signal("KILL").ends(Duration.ofSeconds(20));
+        Cli.Running ours = world.at(project).start("f", "echo", "hi");
+        ours.awaitErr("running its boot scripts");
+        wanted();
+        world.limactl("stop", "-f", "f");
+        ours.ends(Duration.ofSeconds(60)).exits(0).out("hi\n").errHas("f was being stopped: it is started again");
+        again("start");
+    }
+
     @Test
     void aKernelThatCrashedIsBootedOnceMoreAtOnce() {
         at("start");
