@@ -601,6 +601,7 @@ class Sandbox implements Callable<Integer> {
                     List<String> unheld = Proof.unheld(lima, is);
                     throw unheld.isEmpty() ? failure : notReady(is, unheld);
                 }
+                Lima.io(() -> Files.deleteIfExists(lima.state("restart").resolve(choice.name))); // sandboxes was to start it
                 talk.done();
             }
             proveReady(is, mounts);

@@ -238,6 +238,11 @@ class Sandboxes implements Callable<Integer> {
         /** The same, which must run and answer. */
         Box running(String word) {
             Box is = box(word);
+            if (!is.is("Running") && Files.exists(owed(is.name))) {
+                talk.say("an interrupted call left " + is.name + " stopped");
+                boot(is.name);
+                is = box(word);
+            }
             if (!is.is("Running")) {
                 throw new Lima.Failure(is.name + " does not run. To start it: " + host.command + " start " + is.name);
             }
@@ -372,6 +377,7 @@ class Sandboxes implements Callable<Integer> {
             if (sandbox(words) != 0) {
                 throw new Lima.Failure(name + " did not start, see above");
             }
+            Lima.io(() -> Files.deleteIfExists(owed(name)));
         }
 
         /**
@@ -389,11 +395,62 @@ class Sandboxes implements Callable<Integer> {
             }
         }
 
-        /** Removes what is on record of an instance that is gone. */
-        void forget(String name) {
+        /**
+         * What a name owns under {@code _sandbox}, beside its lock's file, which others may wait for.
+         *
+         * @param lasting what outlives a boot and goes along to another name; else all the rest
+         */
+        private Stream<Path> owned(String name, boolean lasting) {
             Path ours = lima.home.resolve("_sandbox");
-            lima.run(Duration.ofMinutes(5), null, List.of("rm", "-rf", "--", ours + "/snapshots/" + name,
-                    ours + "/sessions/" + name, ours + "/live/" + name, ours + "/images/" + name + ".qcow2"));
+            Stream<Path> agents = Stream.ofNullable(ours.resolve("agents").toFile().listFiles()).flatMap(Stream::of)
+                    .map(agent -> agent.toPath().resolve(name));
+            return lasting ? Stream.concat(agents, Stream.of("snapshots/" + name, "restart/" + name, "edit/" + name
+                    + ".yaml", "trials/" + name + ".json").map(ours::resolve))
+                    : Stream.of("sessions/" + name, "live/" + name, "forwards/" + name, "edit/" + name + ".set.yaml",
+                            "images/" + name + ".qcow2").map(ours::resolve);
+        }
+
+        /** Removes what is on record of an instance that is gone, and ends the connection that had its forwards. */
+        void forget(String name) {
+            Path forwards = forwardsSocket(name);
+            if (Files.exists(forwards)) { // ssh.config is gone
+                lima.run(Duration.ofMinutes(1), null, List.of("ssh", "-F", "none", "-S", forwards.toString(), "-O",
+                        "exit", name));
+            }
+            List<String> call = new ArrayList<>(List.of("rm", "-rf", "--", forwards.toString()));
+            Stream.concat(owned(name, true), owned(name, false)).forEach(p -> call.add(p.toString()));
+            lima.run(Duration.ofMinutes(5), null, call);
+        }
+
+        /** Gives what outlives a boot to another name; what has moved already is no error. */
+        void hand(String name, String to) {
+            List<Path> targets = owned(to, true).toList();
+            List<Path> sources = owned(name, true).toList();
+            for (int i = 0; i < sources.size(); i++) {
+                Path source = sources.get(i);
+                Path target = targets.get(i);
+                Lima.io(() -> Files.exists(source) ? Files.move(source, target) : target);
+            }
+        }
+
+        /** The socket of the connection that has the forwards of a name; closing it closes them all. */
+        Path forwardsSocket(String name) {
+            return lima.state("f").resolve(Lima.hash(name).substring(0, 8));
+        }
+
+        /** What is to be said of an open trial of snapshot when its sandbox goes. */
+        Optional<String> trial(String name) {
+            Path note = lima.home.resolve("_sandbox/trials/" + name + ".json");
+            return !Files.exists(note) ? Optional.empty()
+                    : Optional.of(Lima.io(() -> Lima.JSON.readTree(note.toFile())))
+                            .map(t -> "its trial " + t.path("tag").asText() + " ends undecided: "
+                                    + t.path("top").asText()
+                                    + " stays on the branch agent/" + t.path("tag").asText());
+        }
+
+        /** Where it is noted that a call stopped a sandbox to start it again: still there when it was killed between. */
+        Path owed(String name) {
+            return lima.state("restart").resolve(name);
         }
     }
 
@@ -463,7 +520,7 @@ class Sandboxes implements Callable<Integer> {
          * after a kill -9 starts it. A failure of WORK is told after the start.
          */
         void around(Box is, Runnable work) {
-            Path ran = lima.state("restart").resolve(is.name);
+            Path ran = owed(is.name);
             Optional<Lima.Failure> failure = Optional.empty();
             try {
                 ending(is.name, lock -> {
@@ -478,7 +535,6 @@ class Sandboxes implements Callable<Integer> {
             }
             if (Files.exists(ran)) {
                 boot(is.name);
-                Lima.io(() -> Files.deleteIfExists(ran));
             }
             failure.ifPresent(f -> {
                 throw f;
@@ -556,6 +612,9 @@ class Sandboxes implements Callable<Integer> {
                 table(shown, all, sizes.join()).forEach(host.out::println);
             }
             host.out.flush();
+            shown.stream().filter(b -> b.is("Stopped") && Files.exists(owed(b.name))).forEach(b -> talk.say(
+                    "an interrupted call left " + b.name + " stopped; to start it: " + host.command + " start "
+                            + b.name));
             return 0;
         }
 
@@ -768,7 +827,10 @@ class Sandboxes implements Callable<Integer> {
         @Override
         int work() {
             targets.check(this);
-            return each(chosen(targets), b -> ending(b.name, lock -> halt(b.name)));
+            return each(chosen(targets), b -> ending(b.name, lock -> {
+                halt(b.name);
+                Lima.io(() -> Files.deleteIfExists(owed(b.name)));
+            }));
         }
     }
 
@@ -819,7 +881,13 @@ class Sandboxes implements Callable<Integer> {
             List<Box> all = all();
             List<String> gone = targets.names.stream()
                     .filter(n -> !Host.isPath(n) && named(n, all).isEmpty()).toList();
-            gone.forEach(n -> talk.say("there is no sandbox " + n + " (any more)"));
+            gone.forEach(n -> {
+                talk.say("there is no sandbox " + n + " (any more)");
+                if (n.matches("[A-Za-z0-9][A-Za-z0-9._-]*") && !n.startsWith("base-")) { // limactl may have deleted it
+                    forget(n);
+                    Lima.io(() -> Files.deleteIfExists(Reset.journal(lima, n)));
+                }
+            });
             targets.names.removeAll(gone);
             return targets.all || !targets.names.isEmpty() ? deleteAll(chosen(targets)) : 0;
         }
@@ -872,7 +940,8 @@ class Sandboxes implements Callable<Integer> {
 
         private String describe(Box b) {
             int tags = Tag.of(lima, b.name).size();
-            return b.name + (tags == 0 ? "" : " with " + tags + (tags == 1 ? " snapshot" : " snapshots"));
+            return b.name + (tags == 0 ? "" : " with " + tags + (tags == 1 ? " snapshot" : " snapshots"))
+                    + trial(b.name).map(t -> " (" + t + ")").orElse("");
         }
 
         private void delete(Box box, Life.Lock lock) {
@@ -887,6 +956,7 @@ class Sandboxes implements Callable<Integer> {
             lock.making("delete " + box.name, null);
             life(box.name).delete(box.name);
             forget(box.name);
+            Lima.io(() -> Files.deleteIfExists(Reset.journal(lima, box.name)));
             lock.making("", null);
             talk.say(box.name + " is deleted");
         }
@@ -915,7 +985,7 @@ class Sandboxes implements Callable<Integer> {
             }
             host.sandbox(lima); // before anything goes: is there a sandbox command at all?
             boolean running = Files.exists(journal) ? Lima.io(() -> Files.readString(journal)).startsWith("Running")
-                    : before.map(b -> !b.is("Stopped")).orElse(true);
+                    : before.map(b -> !b.is("Stopped") || Files.exists(owed(its))).orElse(true);
             if (before.isPresent()) {
                 Box box = before.get();
                 if (box.isProtected()) {
@@ -927,7 +997,7 @@ class Sandboxes implements Callable<Integer> {
                         + " logins, agents and tools that were installed, Docker's images and volumes, and its "
                         + Tag.of(lima, its).size() + " snapshots. What stays: " + box.mountsText() + ", "
                         + box.cpus + " cpus, " + ListAll.size(box.memory) + " memory, " + ListAll.size(box.disk)
-                        + " disk.");
+                        + " disk." + trial(its).map(t -> " And " + t + ".").orElse(""));
                 ending(its, lock -> {
                     Host.write(journal, (running ? "Running\n" : "Stopped\n") + String.join("\n", again));
                     lock.making("delete " + its, null);
@@ -1026,6 +1096,9 @@ class Sandboxes implements Callable<Integer> {
             if (!Host.isPath(old) && named(old, all).isEmpty() && named(to, all).filter(Box::isSandbox).isPresent()) {
                 talk.say("there is no sandbox " + old + " (any more), and there is " + to);
                 Lima.io(() -> Files.deleteIfExists(notes.resolve(old)));
+                if (Files.exists(owed(to))) {
+                    boot(to);
+                }
                 return 0;
             }
             Box box = one(old, all);
@@ -1042,28 +1115,38 @@ class Sandboxes implements Callable<Integer> {
                 throw new Lima.Failure(box.name + " is protected. To rename it all the same, first: limactl unprotect "
                         + box.name);
             }
-            boolean running = box.is("Running");
+            boolean running = box.is("Running") || Files.exists(owed(box.name));
             Path note = notes.resolve(box.name);
-            ending(box.name, lock -> {
-                try (Life.Lock target = life(to).lock(to)) {
-                    boolean copied = Files.exists(note) && Lima.io(() -> Files.readString(note)).equals(to)
-                            && Files.exists(lima.home.resolve(to).resolve("lima.yaml"));
-                    if (!copied && Files.exists(lima.home.resolve(to))) {
-                        throw new Lima.Failure("there is an instance " + to + " already");
+            try {
+                ending(box.name, lock -> {
+                    try (Life.Lock target = life(to).lock(to)) {
+                        boolean copied = Files.exists(note) && Lima.io(() -> Files.readString(note)).equals(to)
+                                && Files.exists(lima.home.resolve(to).resolve("lima.yaml"));
+                        if (!copied && Files.exists(lima.home.resolve(to))) {
+                            throw new Lima.Failure("there is an instance " + to + " already");
+                        }
+                        if (!copied) {
+                            forget(to); // of one of that name that limactl deleted
+                        }
+                        if (running) {
+                            Host.write(owed(box.name), "");
+                        }
+                        halt(box.name);
+                        Host.write(note, to);
+                        if (!copied) {
+                            talk.say("copying " + box.name + " to " + to + " ...");
+                            copy(box.name, target);
+                        }
+                        move(box.name, lock);
+                        Lima.io(() -> Files.deleteIfExists(note));
                     }
-                    if (!copied) {
-                        forget(to); // of one of that name that limactl deleted
-                    }
-                    halt(box.name);
-                    Host.write(note, to);
-                    if (!copied) {
-                        talk.say("copying " + box.name + " to " + to + " ...");
-                        copy(box.name, target);
-                    }
-                    move(box.name, lock);
-                    Lima.io(() -> Files.deleteIfExists(note));
+                });
+            } catch (Lima.Failure failure) {
+                if (Files.exists(owed(box.name))) {
+                    boot(box.name);
                 }
-            });
+                throw failure;
+            }
             talk.say(box.name + " is now " + to);
             if (running) {
                 boot(to);
@@ -1092,10 +1175,7 @@ class Sandboxes implements Callable<Integer> {
         }
 
         private void move(String name, Life.Lock lock) {
-            Path snapshots = lima.home.resolve("_sandbox/snapshots");
-            if (Files.isDirectory(snapshots.resolve(name))) {
-                Lima.io(() -> Files.move(snapshots.resolve(name), snapshots.resolve(to)));
-            }
+            hand(name, to);
             lock.making("delete " + name, null);
             life(name).delete(name);
             forget(name);
@@ -1268,7 +1348,7 @@ class Sandboxes implements Callable<Integer> {
             if (!wanted.equals(is.mountWords())) {
                 settings.addAll(mountSettings(this, is, null, wanted, forceDir));
             }
-            boolean ran = Files.exists(lima.state("restart").resolve(is.name));
+            boolean ran = Files.exists(owed(is.name));
             if (settings.isEmpty() && !ran) {
                 talk.say(is.name + " is so already");
                 return 0;
@@ -1464,9 +1544,9 @@ class Sandboxes implements Callable<Integer> {
             }
             if (live.isEmpty()) {
                 List<String> call = new ArrayList<>(List.of("sh", "-c", "exec \"$@\" >/dev/null 2>&1", "sh"));
-                call.addAll(lima.sshCommand(is.name, List.of("-S", socket(is).toString(), "-MNf",
+                call.addAll(lima.sshCommand(is.name, List.of("-S", forwardsSocket(is.name).toString(), "-MNf",
                         "-o", "ServerAliveInterval=20", "-o", "ServerAliveCountMax=6")));
-                Lima.io(() -> Files.deleteIfExists(socket(is)));
+                Lima.io(() -> Files.deleteIfExists(forwardsSocket(is.name)));
                 lima.run(Duration.ofMinutes(2), null, call);
             }
             live.put(port, guest);
@@ -1494,15 +1574,10 @@ class Sandboxes implements Callable<Integer> {
             }
         }
 
-        /** The socket of the connection that has the forwards; closing it closes them all. */
-        private Path socket(Box is) {
-            lima.state("f");
-            return lima.socket(is.name).resolveSibling("../f/" + Lima.hash(is.name).substring(0, 8)).normalize();
-        }
-
         private Lima.Result master(Box is, String what, int port, int guest) {
-            return lima.run(Duration.ofMinutes(1), null, lima.sshCommand(is.name, List.of("-S", socket(is).toString(),
-                    "-O", what, "-L", "127.0.0.1:" + port + ":localhost:" + guest)));
+            return lima.run(Duration.ofMinutes(1), null,
+                    lima.sshCommand(is.name, List.of("-S", forwardsSocket(is.name).toString(),
+                            "-O", what, "-L", "127.0.0.1:" + port + ":localhost:" + guest)));
         }
 
         private void note(Box is, Map<Integer, Integer> live) {
@@ -1514,8 +1589,9 @@ class Sandboxes implements Callable<Integer> {
         private Map<Integer, Integer> live(Box is) {
             Map<Integer, Integer> live = new TreeMap<>();
             Path noted = lima.state("forwards").resolve(is.name);
-            if (Files.exists(noted) && Files.exists(socket(is)) && lima.run(Duration.ofMinutes(1), null,
-                    lima.sshCommand(is.name, List.of("-S", socket(is).toString(), "-O", "check"))).code() == 0) {
+            if (Files.exists(noted) && Files.exists(forwardsSocket(is.name)) && lima.run(Duration.ofMinutes(1), null,
+                    lima.sshCommand(is.name, List.of("-S", forwardsSocket(is.name).toString(), "-O", "check")))
+                    .code() == 0) {
                 Lima.io(() -> Files.readAllLines(noted)).stream().map(l -> l.split(" "))
                         .forEach(l -> live.put(Integer.parseInt(l[0]), Integer.parseInt(l[1])));
             }

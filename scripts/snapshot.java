@@ -238,7 +238,8 @@ class Snapshot {
                     description = "The sandbox; '.' for this directory's.") String name,
             @Option(names = {"-q", "--quiet"}, description = "Only the tags.") boolean tags,
             @Option(names = "--json", description = "As JSON: tag, method, created.") boolean json) {
-        List<Kept> all = new Snapshots(instance(name, true), null).all();
+        Sandboxed is = instance(name, true);
+        List<Kept> all = new Snapshots(is, null).all();
         if (json) {
             host.out.println(all.stream().map(Kept::json).collect(Collectors.joining(",\n ", "[", "]")));
         } else if (tags) {
@@ -251,6 +252,11 @@ class Snapshot {
         }
         if (all.isEmpty() && !json) {
             host.say("no snapshots of " + name + "; to make one: " + host.command + " create " + name + " TAG");
+        }
+        if (is.status.equals("Stopped") && Files.exists(owed(is.name))) {
+            host.say("an interrupted call left " + is.name + " stopped; to start it: " + host.sibling("sandboxes")
+                    + " start "
+                    + is.name);
         }
         return 0;
     }
@@ -434,19 +440,19 @@ class Snapshot {
             Sandboxed is = instance(name, manner.foreign);
             Snapshots of = new Snapshots(is, lock);
             of.mend();
-            Plan plan = planner.apply(of);
-            boolean running = plan.atRest && is.status.equals("Running");
-            if (running) {
-                stop(is, manner);
-            }
             try {
+                Plan plan = planner.apply(of);
+                if (plan.atRest && is.status.equals("Running")) {
+                    stop(is, manner);
+                }
                 plan.work.run();
                 of.record();
             } finally {
-                if (running) {
+                if (Files.exists(owed(name))) { // by this call or one that was killed
                     life.start(name, Duration.ofMinutes(30), lock); // an emulated machine takes its time
                     lock.making("", null);
                     require(name, "Running");
+                    Lima.io(() -> Files.deleteIfExists(owed(name)));
                 }
             }
         }
@@ -460,8 +466,14 @@ class Snapshot {
                     + "\nFor this it has to stop, which ends them: --force does it, --when-idle waits for their end.");
         }
         host.say("stopping " + is.name + "; it is started again afterwards");
+        Lima.io(() -> Files.writeString(owed(is.name), ""));
         life.stop(is.name);
         require(is.name, "Stopped");
+    }
+
+    /** Where it is noted that a call stopped a sandbox to start it again; the next call does, here or of sandboxes. */
+    private Path owed(String name) {
+        return lima.state("restart").resolve(name);
     }
 
     private void require(String name, String status) {

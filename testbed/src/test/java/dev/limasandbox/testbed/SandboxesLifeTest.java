@@ -231,6 +231,89 @@ class SandboxesLifeTest {
     }
 
     @Test
+    void whatANameOwnsComesAlongAndGoes() throws IOException {
+        make();
+        int port;
+        try (java.net.ServerSocket any = new java.net.ServerSocket(0)) {
+            port = any.getLocalPort();
+        }
+        world.cli().run("ports", "life", "--add", port + ":22").exits(0);
+        world.cli().run("ports", "life").exits(0).outHas("127.0.0.1:" + port);
+        List<String> lasting = List.of("snapshots/NAME/t/meta.json", "edit/NAME.yaml", "trials/NAME.json",
+                "agents/claude/NAME");
+        List<String> ofABoot = List.of("sessions/NAME/1", "live/NAME", "forwards/NAME", "edit/NAME.set.yaml");
+        Path ours = world.lima.resolve("_sandbox");
+        for (String file : lasting) {
+            World.write(ours.resolve(file.replace("NAME", "life")), "{\"tag\":\"t\",\"top\":\"/the/repo\"}");
+        }
+        World.write(ours.resolve("sessions/life/1"), "1 gone");
+        World.write(ours.resolve("edit/life.set.yaml"), "");
+        assertEquals(List.of(), missing(ofABoot, "life"));
+
+        world.cli().run("rename", "life", "shop").exits(0);
+        assertEquals(List.of(), missing(lasting, "shop"));
+        assertEquals(List.of("locks/life.lock"), named("life"));
+        assertEquals("Running", world.status("shop"));
+        try (java.net.ServerSocket free = new java.net.ServerSocket()) {
+            free.bind(new java.net.InetSocketAddress(java.net.InetAddress.getLoopbackAddress(), port));
+        }
+        try (var sockets = Files.list(ours.resolve("f"))) {
+            assertEquals(0, sockets.count());
+        }
+
+        World.write(ours.resolve("reset/shop"), "Running\n");
+        world.cli().run("delete", "shop").exits(125).errHas("1 snapshot", "trial t ends undecided", "/the/repo",
+                "agent/t");
+        world.cli().run("delete", "shop", "--yes").exits(0);
+        assertEquals(List.of("locks/shop.lock"), named("shop"));
+        // Deleted by limactl: the next delete clears up.
+        make();
+        snapshot("life");
+        world.delete("life");
+        world.cli().run("delete", "life", "--yes").exits(0).errHas("no sandbox life");
+        assertEquals(List.of("locks/life.lock"), named("life"));
+    }
+
+    private static List<String> missing(List<String> files, String name) {
+        return files.stream().map(f -> f.replace("NAME", name))
+                .filter(f -> !Files.exists(world.lima.resolve("_sandbox").resolve(f))).toList();
+    }
+
+    /** All files of ours in whose path a name stands. */
+    private static List<String> named(String name) throws IOException {
+        Path ours = world.lima.resolve("_sandbox");
+        try (var files = Files.walk(ours)) {
+            return files.map(f -> ours.relativize(f).toString()).filter(f -> f.matches(".*\\b" + name + "\\b.*"))
+                    .sorted().toList();
+        }
+    }
+
+    @Test
+    void whatAKilledCallStoppedIsStartedByTheNext() {
+        make();
+        Path owed = world.lima.resolve("_sandbox/restart/life");
+        world.stop("life");
+        World.write(owed, "");
+        world.cli().run("list").exits(0).errHas("interrupted call left life stopped", "start life");
+        world.cli().run("cp", "life:/etc/hostname", "-").exits(0).errHas("interrupted call left life stopped");
+        assertEquals("Running", world.status("life"));
+        world.stop("life");
+        World.write(owed, "");
+        world.cli().run("stop", "life").exits(0);
+        assertFalse(Files.exists(owed));
+        World.write(owed, "");
+        world.at(project).run("life", "true").exits(0);
+        assertFalse(Files.exists(owed), "sandbox itself has started it");
+        killedAt("clone:hang", "rename", "life", "shop");
+        assertEquals("Stopped", world.status("life"));
+        world.cli().run("rename", "life", "shop").exits(0);
+        assertEquals("Running", world.status("shop"));
+        killedAt("start:hang", "rename", "shop", "life");
+        world.cli().run("rename", "shop", "life").exits(0).errHas("there is life");
+        assertEquals("Running", world.status("life"));
+    }
+
+    @Test
     void unusedBasesGo() {
         World fresh = World.fresh();
         fresh.cli().run("--rebuild-base").exits(0);

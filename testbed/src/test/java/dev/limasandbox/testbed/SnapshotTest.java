@@ -97,19 +97,24 @@ class SnapshotTest {
 
     /** Runs with programs in front of the real ones that kill whoever calls the Nth of them before it does anything. */
     private static boolean killedAt(int n, String... words) {
+        return killedAt("*/limactl\\ snapshot*|*/cp*|*/rm*", n, WORLD.cli(), words).exit() == 137;
+    }
+
+    /** The same for the Nth call that is like a pattern of the shell. */
+    private static Cli.Result killedAt(String calls, int n, Cli cli, String... words) {
         Path bin = WORLD.root.resolve("kill");
         Path count = WORLD.root.resolve("count");
-        for (String program : List.of("cp", "rm", "limactl")) {
+        for (String program : List.of("cp", "rm", "limactl", "git")) {
             World.executable(bin.resolve(program), "#!/bin/sh\n"
-                    + "case \"$0 $*\" in */limactl\\ snapshot*|*/cp*|*/rm*)\n"
-                    + "  echo >>" + count + "; [ $(wc -l <" + count + ") != " + n + " ] || kill -9 $PPID\nesac\n"
+                    + "case \"$0 $*\" in " + calls + ")\n"
+                    + "  echo >>" + count + "; [ $(wc -l <" + count + ") != " + n + " ] ||"
+                    + " { kill -9 $PPID; [ $1 != start ] || exit; }\nesac\n"
                     + "PATH=${PATH#*:}; exec " + program + " \"$@\"\n");
         }
         World.write(count, "");
         List<String> all = new ArrayList<>(List.of("snapshot"));
         all.addAll(List.of(words));
-        return WORLD.cli().env("PATH", bin + ":" + WORLD.environment().get("PATH")).run(all.toArray(String[]::new))
-                .exit() == 137;
+        return cli.env("PATH", bin + ":" + WORLD.environment().get("PATH")).run(all.toArray(String[]::new));
     }
 
     @ParameterizedTest
@@ -152,6 +157,28 @@ class SnapshotTest {
             for (String hidden : List.of(".part", ".apply")) {
                 assertFalse(Files.exists(WORLD.lima.resolve("_sandbox/snapshots/" + name).resolve(hidden)), hidden);
             }
+        } finally {
+            WORLD.delete(name);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"stop", "start"})
+    void whatAKilledCallStoppedRunsAgain(String point) {
+        String name = "owed-" + point;
+        try {
+            make(name, WORLD.project(name), "v1");
+            assertEquals(137, killedAt("*/limactl\\ " + point + "\\ *", 1, WORLD.cli(), "create", name, "one").exit());
+            if (point.equals("start")) {
+                assertEquals("Stopped", WORLD.status(name));
+                snapshot("list", name).exits(0).errHas("interrupted call left " + name + " stopped", " start " + name);
+            }
+            snapshot("create", name, "one").exits(point.equals("start") ? 125 : 0);
+            assertEquals("Running", WORLD.status(name));
+            assertEquals("one", tags(name));
+            WORLD.stop(name);
+            snapshot("delete", name, "one").exits(0);
+            assertEquals("Stopped", WORLD.status(name), "nothing is left to be started");
         } finally {
             WORLD.delete(name);
         }
