@@ -20,6 +20,7 @@ import java.io.PrintWriter;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
+import java.net.URLDecoder;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.OverlappingFileLockException;
@@ -46,6 +47,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
@@ -264,6 +266,26 @@ class Sandboxes implements Callable<Integer> {
             return false;
         }
 
+        /**
+         * What was cloned from a base: instances that say so, and any whose disk, or a snapshot's copy of it, lies on
+         * the base's image, whoever made it: its name stands in the head of a qcow2 file.
+         */
+        List<String> clones(Box base, List<Box> all) {
+            Set<String> clones = all.stream().filter(b -> base.name.equals(b.mark.get("base"))).map(b -> b.name)
+                    .collect(Collectors.toCollection(TreeSet::new));
+            String disks = lima.run(Duration.ofMinutes(1), null, List.of("sh", "-c", "cd \"$0\" &&"
+                    + " for d in */disk */diffdisk _sandbox/snapshots/*/*/disk; do"
+                    + " head -c 4096 \"$d\" 2>/dev/null | grep -qaF \"$1\" && echo \"$d\"; done",
+                    lima.home.toString(), "/_sandbox/images/" + base.name + ".qcow2")).out();
+            disks.lines().map(d -> Path.of(d.replaceFirst("^_sandbox/snapshots/", "")).getName(0).toString())
+                    .filter(name -> !name.equals(base.name)).forEach(clones::add);
+            return List.copyOf(clones);
+        }
+
+        static Stream<File> children(Path dir) {
+            return Stream.ofNullable(dir.toFile().listFiles()).flatMap(Stream::of);
+        }
+
         static Optional<Box> named(String name, List<Box> all) {
             return all.stream().filter(b -> b.name.equals(name)).findFirst();
         }
@@ -357,6 +379,7 @@ class Sandboxes implements Callable<Integer> {
                         .redirectOutput(out).redirectInput(new File("/dev/null"));
                 builder.environment().clear();
                 builder.environment().putAll(host.env);
+                builder.environment().remove("SANDBOX_TEMPLATE"); // is for new ones
                 Process child = builder.start();
                 Thread hook = new Thread(child::destroy);
                 Runtime.getRuntime().addShutdownHook(hook);
@@ -402,8 +425,7 @@ class Sandboxes implements Callable<Integer> {
          */
         private Stream<Path> owned(String name, boolean lasting) {
             Path ours = lima.home.resolve("_sandbox");
-            Stream<Path> agents = Stream.ofNullable(ours.resolve("agents").toFile().listFiles()).flatMap(Stream::of)
-                    .map(agent -> agent.toPath().resolve(name));
+            Stream<Path> agents = children(ours.resolve("agents")).map(agent -> agent.toPath().resolve(name));
             return lasting ? Stream.concat(agents, Stream.of("snapshots/" + name, "restart/" + name, "edit/" + name
                     + ".yaml", "trials/" + name + ".json").map(ours::resolve))
                     : Stream.of("sessions/" + name, "live/" + name, "forwards/" + name, "edit/" + name + ".set.yaml",
@@ -628,7 +650,7 @@ class Sandboxes implements Callable<Integer> {
         /** The bytes that each instance really takes, by one du for all of them; clones on APFS share some. */
         Map<Path, Long> used() {
             List<Path> places = Stream.of(lima.home, lima.home.resolve("_sandbox/images"))
-                    .flatMap(d -> Stream.ofNullable(d.toFile().listFiles())).flatMap(Stream::of).map(File::toPath)
+                    .flatMap(Verb::children).map(File::toPath)
                     .filter(p -> !p.getFileName().toString().startsWith("_")).toList();
             Map<Path, Long> used = new HashMap<>();
             if (!places.isEmpty()) {
@@ -647,10 +669,6 @@ class Sandboxes implements Callable<Integer> {
         long used(Box box, Map<Path, Long> sizes) {
             return sizes.getOrDefault(lima.home.resolve(box.name), 0L)
                     + sizes.getOrDefault(lima.home.resolve("_sandbox/images/" + box.name + ".qcow2"), 0L);
-        }
-
-        private List<String> clones(Box base, List<Box> all) {
-            return all.stream().filter(b -> base.name.equals(b.mark.get("base"))).map(b -> b.name).toList();
         }
 
         private Map<String, Object> describe(Box box, Map<Path, Long> sizes, List<Box> all) {
@@ -855,12 +873,12 @@ class Sandboxes implements Callable<Integer> {
             description = {"Deletes sandboxes with their snapshots, after asking.",
                     "Project directories are never touched.%n"},
             footer = {"", "Examples:", "  sandboxes delete web", "  sandboxes delete --all --yes --force",
-                    "  sandboxes delete --unused-bases  those without clones, but for the newest"})
+                    "  sandboxes delete --unused-bases"})
     static final class Delete extends Ending {
         @Mixin
         Targets targets = new Targets();
 
-        @Option(names = "--unused-bases", description = "The bases that no sandbox and no new one needs.")
+        @Option(names = "--unused-bases", description = "The bases without clones that new sandboxes do not need.")
         boolean unusedBases;
 
         @Override
@@ -892,28 +910,26 @@ class Sandboxes implements Callable<Integer> {
             return targets.all || !targets.names.isEmpty() ? deleteAll(chosen(targets)) : 0;
         }
 
-        /** All of the bases that nothing was cloned from, but the newest: the next new sandbox is its clone. */
+        /**
+         * The bases that nothing was cloned from and nothing would be: neither a new sandbox of the present template
+         * (SANDBOX_TEMPLATE, else ours) nor an existing one that is reset.
+         */
         private List<Box> unused(List<Box> all) {
-            for (File image : Stream.ofNullable(lima.home.resolve("_sandbox/images").toFile().listFiles())
-                    .flatMap(Stream::of).toList()) {
-                String name = image.getName().replaceFirst("\\.qcow2$", "");
-                if (all.stream().noneMatch(b -> name.equals(b.mark.get("base")))) {
-                    settle(name); // a deletion that was killed half-way
-                }
-            }
-            Optional<Box> newest = all.stream().filter(b -> b.kind().equals("base"))
-                    .max(Comparator.comparing(b -> Long.parseLong(b.mark.getOrDefault("ready", "0"))));
-            List<Box> unused = all.stream().filter(b -> b.kind().equals("base") && !newest.equals(Optional.of(b))
+            children(lima.home.resolve("_sandbox/images")).map(i -> i.getName().replaceFirst("\\.qcow2$", ""))
+                    .filter(name -> all.stream().noneMatch(b -> name.equals(b.mark.get("base"))))
+                    .forEach(this::settle); // a deletion that was killed half-way
+            String own = host.env.getOrDefault("SANDBOX_TEMPLATE", "");
+            Set<String> needed = new TreeSet<>(told(own.isEmpty() ? List.of("--print-base")
+                    : List.of("--print-base", "--template", own)).lines().toList());
+            all.stream().filter(Box::isSandbox).flatMap(b -> Reset.base(b, all).stream())
+                    .forEach(b -> needed.add(b.name));
+            List<Box> unused = all.stream().filter(b -> b.kind().equals("base") && !needed.contains(b.name)
                     && clones(b, all).isEmpty()).toList();
             if (unused.isEmpty()) {
-                talk.say("no base is unused" + newest.map(b -> "; " + b.name + ", the newest, stays for new sandboxes")
-                        .orElse(""));
+                talk.say("no base is unused" + (needed.isEmpty() ? "" : "; new sandboxes and resets need "
+                        + String.join(", ", needed)));
             }
             return unused;
-        }
-
-        private static List<String> clones(Box base, List<Box> all) {
-            return all.stream().filter(b -> base.name.equals(b.mark.get("base"))).map(b -> b.name).toList();
         }
 
         private int deleteAll(List<Box> boxes) {
@@ -970,8 +986,12 @@ class Sandboxes implements Callable<Integer> {
         @Parameters(paramLabel = "NAME", description = "Its name, or a directory that it has mounted.")
         String name;
 
-        @Option(names = "--template", paramLabel = "T", description = "For one whose base is gone: its template.")
+        @Option(names = "--template", paramLabel = "T", description = "Make it of another template.")
         String template;
+
+        /** Of what it is made anew, in words. */
+        private String of;
+        private List<String> agents = List.of();
 
         @Override
         int work() {
@@ -993,13 +1013,18 @@ class Sandboxes implements Callable<Integer> {
                             + its);
                 }
                 List<String> again = words(box, all());
-                talk.confirm("Make " + its + " anew? What goes: all files in it outside of mounted directories, so"
-                        + " logins, agents and tools that were installed, Docker's images and volumes, and its "
-                        + Tag.of(lima, its).size() + " snapshots. What stays: " + box.mountsText() + ", "
-                        + box.cpus + " cpus, " + ListAll.size(box.memory) + " memory, " + ListAll.size(box.disk)
+                talk.confirm("Make " + its + " anew, of " + of + "? What goes: all files in it outside of mounted"
+                        + " directories, so logins, tools that were installed, Docker's images and volumes, and its "
+                        + Tag.of(lima, its).size() + " snapshots. What stays: " + box.mountsText()
+                        + (agents.isEmpty() ? "" : ", " + String.join(", ", agents) + " (installed anew)")
+                        + ", its published ports, " + box.cpus + " cpus, " + ListAll.size(box.memory) + " memory, "
+                        + ListAll.size(box.disk)
                         + " disk." + trial(its).map(t -> " And " + t + ".").orElse(""));
+                talk.say("making " + its + " anew, of " + of);
+                String forwards = Files.exists(journal) ? forwards(journal) : "" + forwards(box);
                 ending(its, lock -> {
-                    Host.write(journal, (running ? "Running\n" : "Stopped\n") + String.join("\n", again));
+                    Host.write(journal, (running ? "Running " : "Stopped ") + forwards + "\n"
+                            + String.join("\n", again));
                     lock.making("delete " + its, null);
                     talk.say("deleting " + its + " ...");
                     life(its).delete(its);
@@ -1018,6 +1043,10 @@ class Sandboxes implements Callable<Integer> {
                 throw new Lima.Failure(its + " was made otherwise than it was: " + after.mountsText() + ", "
                         + after.cpus + " cpus, " + ListAll.size(after.memory) + ", " + ListAll.size(after.disk));
             });
+            JsonNode forwards = Lima.io(() -> Lima.JSON.readTree(forwards(journal)));
+            if (!Set.copyOf(list(forwards)).equals(Set.copyOf(list(forwards(after))))) {
+                around(after, () -> Yaml.set(this, after, List.of(".portForwards = " + forwards), b -> true));
+            }
             Lima.io(() -> Files.deleteIfExists(journal));
             if (!running) {
                 ending(its, lock -> halt(its));
@@ -1026,23 +1055,54 @@ class Sandboxes implements Callable<Integer> {
             return 0;
         }
 
+        /** The base that it would be a clone of: the newest of its template. */
+        static Optional<Box> base(Box box, List<Box> all) {
+            return all.stream().filter(b -> b.kind().equals("base") && b.mark.containsKey("ready")
+                    && b.mark.get("template").equals(box.mark.get("template")))
+                    .max(Comparator.comparing(b -> Long.parseLong(b.mark.get("ready"))));
+        }
+
+        /** The words that say of what it is made again: what it was made of, if that is still there. See {@link #of}. */
+        private List<String> origin(Box box, List<Box> all) {
+            String golden = box.mark.get("from");
+            Optional<Box> source = golden == null ? Optional.empty() : named(golden, all).filter(Box::isSandbox);
+            Optional<Box> base = base(box, all);
+            String own = template != null ? template
+                    : URLDecoder.decode(box.mark.getOrDefault("of", ""), UTF_8);
+            if (template == null && source.isPresent()) {
+                if (!source.get().is("Stopped") || source.get().disk > box.disk) {
+                    throw new Lima.Failure(box.name + " was made from " + golden + ", which "
+                            + (source.get().is("Stopped") ? "has a larger disk now" : "is to be stopped first: "
+                                    + host.command + " stop " + golden));
+                }
+                of = golden;
+                return List.of("--from", golden);
+            }
+            if (template == null && box.mark.containsKey("base") && base.isPresent()) {
+                of = base.get().name + (golden == null ? "" : ", as " + golden + ", whose clone it was, is gone");
+                return List.of("--from", base.get().name);
+            }
+            if (own.startsWith("/") && !Files.exists(Path.of(own))) {
+                throw new Lima.Failure("the template that " + box.name + " was made of is gone: " + own
+                        + "\n--template T names another one.");
+            }
+            of = (own.isEmpty() ? "sandbox's own template" : own) + " as it is now"
+                    + (box.mark.containsKey("base") ? ", as its base is gone" : "");
+            List<String> words = new ArrayList<>(List.of("--vm-type", box.vmType));
+            words.addAll(own.isEmpty() ? List.of() : List.of("--template", own));
+            words.addAll(box.mark.containsKey("base") ? List.of() : List.of("--no-base"));
+            return words;
+        }
+
         /** The words for {@code sandbox} that make it again; refused here is what could fail once the old one is gone. */
         private List<String> words(Box box, List<Box> all) {
             List<String> words = new ArrayList<>(List.of("--force-dir", "--name", box.name,
                     "--cpus", "" + box.cpus, "--memory", gib(box.memory), "--disk", gib(box.disk)));
-            Optional<Box> base = all.stream().filter(b -> b.kind().equals("base") && b.mark.containsKey("ready")
-                    && b.mark.get("template").equals(box.mark.get("template")))
-                    .max(Comparator.comparing(b -> Long.parseLong(b.mark.get("ready"))));
-            if (template != null || base.isEmpty()) {
-                if (template == null) {
-                    throw new Lima.Failure("the base that " + box.name + " was made from is gone. If it was made of"
-                            + " sandbox's own template, this brings it back: " + host.entry() + " --rebuild-base"
-                            + "\nIf not, --template T names what it was made of.");
-                }
-                words.addAll(List.of("--template", template, "--vm-type", box.vmType));
-            } else {
-                words.addAll(List.of("--from", base.get().name));
-            }
+            words.addAll(origin(box, all));
+            agents = children(lima.home.resolve("_sandbox/agents")).filter(a -> new File(a, box.name).exists())
+                    .map(File::getName).sorted().toList();
+            agents.forEach(a -> words.addAll(List.of("--add-agent", a)));
+            Map<String, String> typed = typed(box);
             if (box.mounts().isEmpty()) {
                 words.add("--mount-none");
             }
@@ -1053,19 +1113,45 @@ class Sandboxes implements Callable<Integer> {
                             + m.path);
                 }
                 boolean first = !words.contains("--dir");
-                words.addAll(List.of(first ? "--dir" : "--mount", m.path + (first || !m.writable ? "" : ":w")));
+                words.addAll(first ? List.of("--dir", typed.getOrDefault(m.path.toString(), m.path.toString()))
+                        : List.of("--mount", m.path + (m.writable ? ":w" : "")));
                 if (first && !m.writable) {
                     words.add("--read-only");
                 }
             }
-            for (JsonNode f : box.config.path("portForwards")) {
-                if (!f.path("ignore").asBoolean() && f.path("guestPort").asInt() > 0
-                        && f.path("hostPort").asInt() > 0) {
-                    words.addAll(List.of("--publish", f.path("hostPort").asInt() + ":" + f.path("guestPort").asInt()));
-                }
-            }
+            box.kept().forEach((port, guest) -> words.addAll(List.of("--publish", port + ":" + guest)));
             words.add("true");
             return words;
+        }
+
+        /** Of mounts that were typed through a symlink: how. sandbox makes these links in a provision script. */
+        private static Map<String, String> typed(Box box) {
+            Map<String, String> typed = new HashMap<>();
+            for (JsonNode p : box.config.path("provision")) {
+                String script = p.path("script").asText();
+                if (script.contains("PARAM_sandbox")) {
+                    Pattern.compile("\\|\\| ln -s '(.*)' '(.*)'$", Pattern.MULTILINE).matcher(script).results()
+                            .forEach(
+                                    m -> typed.put(m.group(1).replace("'\\''", "'"), m.group(2).replace("'\\''", "'")));
+                }
+            }
+            typed.entrySet().removeIf(e -> !Box.real(e.getValue()).equals(e.getKey()));
+            return typed;
+        }
+
+        private static String forwards(Path journal) {
+            return Lima.io(() -> Files.readAllLines(journal)).get(0).split(" ", 2)[1];
+        }
+
+        private static List<JsonNode> list(JsonNode array) {
+            List<JsonNode> list = new ArrayList<>();
+            array.forEach(list::add);
+            return list;
+        }
+
+        /** Its forwards, ranges too, which --publish does not know. */
+        private static JsonNode forwards(Box box) {
+            return Lima.io(() -> new YAMLMapper().readTree(box.dir.resolve("lima.yaml").toFile())).path("portForwards");
         }
 
         private static String gib(long bytes) {
@@ -1936,7 +2022,8 @@ class Sandboxes implements Callable<Integer> {
             description = {
                     "Copies a file or a directory into a sandbox or out of it; one of SRC and DST is",
                     "NAME:PATH. DST is a directory that exists, or the copy's own name. A - stands",
-                    "for stdin or stdout. Links that lead out of what is copied out are left out.%n"
+                    "for stdin or stdout. A link as SRC stands for what it points to; of the links in a",
+                    "directory that is copied out, those that lead out of it are left out.%n"
             },
             sortOptions = false,
             footer = {"", "Examples:", "  sandboxes cp notes.txt myapp:/tmp/", "  sandboxes cp myapp:~/report ./report",
@@ -1983,11 +2070,16 @@ class Sandboxes implements Callable<Integer> {
 
         /** Unpacked beside its place and moved there, so that a link in the guest's place is not written through. */
         private int in(Box is, String guest, String base, Path local) {
-            if (!Files.exists(local, LinkOption.NOFOLLOW_LINKS)) {
+            if (!Files.exists(local)) {
                 throw new Lima.Failure("no such file: " + local);
             }
-            String script = "set -eu; d=" + guest + "; b=" + Lima.quote(base) + "; " + """
-                    if [ -d "$d" ]; then d=${d%/}/$b; fi
+            Path real = Lima.io(() -> local.toRealPath());
+            if (real.getNameCount() == 0) {
+                throw new Lima.Failure(local + " is /");
+            }
+            String script = "set -eu; d=" + guest + "; n=" + Lima.quote(base) + "; b="
+                    + Lima.quote(real.getFileName().toString()) + "; " + """
+                    if [ -d "$d" ]; then d=${d%/}/$n; fi
                     p=$(dirname -- "$d")
                     [ -d "$p" ] || { echo "no such directory: $p" >&2; exit 1; }
                     t=$(mktemp -d -- "$p/.sandboxes-cp.XXXXXX")
@@ -1995,8 +2087,8 @@ class Sandboxes implements Callable<Integer> {
                     tar -xpf - -C "$t"
                     cp -a --remove-destination -T -- "$t/$b" "$d"
                     """;
-            Path parent = local.getParent();
-            return tar(List.of("tar", "-cf", "-", "-C", parent.toString(), "--", base),
+            return tar(
+                    List.of("tar", "-cf", "-", "-C", real.getParent().toString(), "--", real.getFileName().toString()),
                     lima.sshCommand(is.name, List.of("-T"), "exec sh -c " + Lima.quote(script)), is);
         }
 
@@ -2012,10 +2104,16 @@ class Sandboxes implements Callable<Integer> {
             }
             Path fresh = Lima.io(() -> Files.createTempDirectory(parent, ".sandboxes-cp"));
             try {
-                String script = "p=" + guest + "; exec tar -cf - -C \"$(dirname -- \"$p\")\" -- " + Lima.quote(base);
+                String script = "p=$(readlink -f -- " + guest + ") && [ \"$p\" != / ] &&"
+                        + " exec tar -cf - -C \"$(dirname -- \"$p\")\" -- \"$(basename -- \"$p\")\"";
                 tar(lima.sshCommand(is.name, List.of("-T"), "exec sh -c " + Lima.quote(script)),
                         List.of("tar", "-xpof", "-", "-C", fresh.toString()), is);
-                Path root = fresh.resolve(base);
+                List<File> sent = children(fresh).toList(); // its name is the guest's, which does not matter
+                if (sent.size() != 1) {
+                    throw new Lima.Failure(
+                            "not copied: " + is.name + " sent " + sent.size() + " files in place of one");
+                }
+                Path root = sent.get(0).toPath();
                 List<Path> left = new ArrayList<>();
                 place(root, root, target, left);
                 left.forEach(l -> talk.say("left out: " + l + ", no file, directory or link inside of what is copied"));
@@ -2135,15 +2233,20 @@ class Sandboxes implements Callable<Integer> {
                 function __sandboxes_tags
                     set -q LIMA_HOME; and set -l home $LIMA_HOME; or set -l home $HOME/.lima
                     set -l words (commandline -opc)
-                    test (count $words) -ge 3; and ls $home/_sandbox/snapshots/$words[-1] 2>/dev/null
+                    ls $home/_sandbox/snapshots/$words[-1] 2>/dev/null
+                end
+                function __sandboxes_snapshot_at
+                    set -l words (commandline -opc)
+                    test "$words[2]" = snapshot; and set -e words[1]
+                    string match -q '*snapshot' -- $words[1]; and test (count $words) -eq $argv[1]
                 end
                 function __sandboxes_at
                     test (count (commandline -opc)) -eq $argv[1]
                 end
                 complete -c sandboxes -f
-                complete -c snapshot -n '__sandboxes_at 1' -f -a 'create list apply delete try'
-                complete -c snapshot -n '__sandboxes_at 2' -f -a '(__sandboxes_names)'
-                complete -c snapshot -n '__sandboxes_at 3' -f -a '(__sandboxes_tags)'
+                complete -c snapshot -c sandbox -n '__sandboxes_snapshot_at 1' -f -a 'create list apply delete try'
+                complete -c snapshot -c sandbox -n '__sandboxes_snapshot_at 2' -f -a '(__sandboxes_names)'
+                complete -c snapshot -c sandbox -n '__sandboxes_snapshot_at 3' -f -a '(__sandboxes_tags)'
                 complete -c sandbox -n '__sandboxes_at 1' -f -a 'VERBS snapshot (__sandboxes_names)'
                 complete -c sandbox -n '__sandboxes_at 2; and not __fish_seen_subcommand_from VERBS snapshot' -a 'AGENTS'
                 complete -c sandboxes -n '__sandboxes_at 1' -a 'VERBS'
@@ -2437,17 +2540,28 @@ class Sandboxes implements Callable<Integer> {
                         "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-cp", path,
                         "-Dsandbox.command=" + entry(), "dev.limasandbox.Sandbox");
             }
-            Path file = cwd.resolve("sandbox.java");
-            boolean alone = command.equals("jbang sandboxes.java");
             String jbang = lima.which("jbang");
-            if (command.startsWith("jbang ") && !jbang.equals("jbang") && (!alone || Files.exists(file))) {
-                return List.of(jbang, alone ? file.toString() : entry().substring("jbang ".length()));
+            boolean alone = command.equals("jbang sandboxes.java");
+            Path file = cwd.resolve("sandbox.java");
+            String alias = !alone ? entry().replaceFirst("^jbang ", "")
+                    : Files.exists(file) ? file.toString() : catalog() ? "sandbox@org" : "";
+            if (command.startsWith("jbang ") && !jbang.equals("jbang") && !alias.isEmpty()) {
+                return List.of(jbang, alias);
             }
             if (!lima.which("sandbox").equals("sandbox")) {
                 return List.of(lima.which("sandbox"));
             }
-            throw new Lima.Failure("this needs sandbox.java of this project, which makes and starts sandboxes; put"
-                    + " beside sandboxes.java it is run from there, or install it: jbang app install sandbox@org");
+            throw new Lima.Failure("this needs sandbox.java of this project, which makes and starts sandboxes. To get"
+                    + " it: put it here beside sandboxes.java, or\n  jbang app install sandbox@org");
+        }
+
+        /** Does JBang know this project's catalog? */
+        private boolean catalog() {
+            Path jbang = Path.of(env.getOrDefault("JBANG_DIR", env.getOrDefault("HOME", "/") + "/.jbang"));
+            return Optional.of(jbang.resolve("jbang-catalog.json")).filter(Files::exists)
+                    .map(f -> Lima.io(() -> Lima.JSON.readTree(f.toFile())))
+                    .filter(c -> c.at("/catalogs/org").isObject())
+                    .isPresent();
         }
 
         /** Writes a file at once or not at all. */

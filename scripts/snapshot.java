@@ -353,14 +353,22 @@ class Snapshot {
                     .format(Instant.now().atZone(ZoneId.systemDefault()));
             repository = new Repository(dir, tag);
             repository.mustBeClean();
-            atRest(name, manner, of -> new Plan(true, () -> of.create(tag, of.qcow2())));
-            Lima.io(() -> Files.writeString(note, repository.note.toString()));
+            host.sandbox(lima); // before anything is stopped: is there a sandbox command at all?
+            atRest(name, manner, of -> new Plan(true, () -> {
+                Lima.io(() -> Files.writeString(note, repository.note.toString())); // a kill leaves a trial to be ended
+                try {
+                    of.create(tag, of.qcow2());
+                } catch (Lima.Failure failure) {
+                    Lima.io(() -> Files.deleteIfExists(note));
+                    throw failure;
+                }
+            }));
             repository.begin();
             host.say("trial " + tag + ": on the branch agent/" + tag + " of " + repository.top);
             code = sandbox(name, dir);
             host.say("the command ended with exit code " + code);
         }
-        if (keep || !discard && wantsToKeep()) {
+        if (keep || !discard && wantsToKeep(name)) {
             atRest(name, manner, of -> new Plan(true, () -> { // nobody in it changes the repository meanwhile
                 repository.keep();
                 of.delete(repository.tag);
@@ -385,9 +393,9 @@ class Snapshot {
     }
 
     /** Asks until there is an answer; without one the trial stays open. */
-    private boolean wantsToKeep() {
+    private boolean wantsToKeep(String name) {
         while (true) {
-            host.err.print("snapshot: keep or discard what it did? [keep/discard] ");
+            host.err.print("snapshot: keep or discard what it did? [k/d] ");
             host.err.flush();
             StringBuilder answer = new StringBuilder();
             int c = Lima.io(host.in::read);
@@ -395,25 +403,19 @@ class Snapshot {
                 answer.append((char) c);
             }
             String word = answer.toString().strip().toLowerCase(Locale.ROOT);
-            if (word.equals("keep") || word.equals("discard")) {
-                return word.equals("keep");
+            if (word.matches("k|keep|d|discard")) {
+                return word.startsWith("k");
             }
             if (c < 0) {
                 throw new Lima.Failure(
-                        "the trial stays open; to end it the same call with --keep or --discard in place of"
-                                + " the command");
+                        "the trial stays open; to end it: " + host.command + " try " + name + " --keep (or --discard)");
             }
         }
     }
 
     /** Runs the command by the script sandbox: of the same class path, else by its JBang name. */
     private int sandbox(String name, Path dir) {
-        String sandbox = host.sibling("sandbox");
-        List<String> call = new ArrayList<>(Snapshot.class.getResource("Sandbox.class") != null
-                ? List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp",
-                        System.getProperty("java.class.path"), "-Dsandbox.command=" + sandbox,
-                        "dev.limasandbox.Sandbox")
-                : List.of(sandbox.split(" ")));
+        List<String> call = new ArrayList<>(host.sandbox(lima));
         call.addAll(List.of(name, dir.toString(), "--"));
         call.addAll(command);
         return Lima.io(() -> {
@@ -1082,6 +1084,31 @@ class Snapshot {
                             System.getenv("JBANG_LAUNCH_CMD") != null ? "jbang snapshot.java" : "snapshot"),
                     Lima.io(() -> new ProcessBuilder("sh", "-c", "test -t 0 && test -t 2").inheritIO().start()
                             .waitFor() == 0));
+        }
+
+        /** How {@code sandbox} is started from here: beside us on the class path, as a file, or by its JBang name. */
+        List<String> sandbox(Lima lima) {
+            String sandbox = sibling("sandbox");
+            if (Snapshot.class.getResource("Sandbox.class") != null) {
+                return List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp",
+                        System.getProperty("java.class.path"), "-Dsandbox.command=" + sandbox,
+                        "dev.limasandbox.Sandbox");
+            }
+            String jbang = lima.which("jbang");
+            Path file = cwd.resolve("sandbox.java");
+            Path catalog = Path.of(env.getOrDefault("JBANG_DIR", env.getOrDefault("HOME", "/") + "/.jbang"),
+                    "jbang-catalog.json");
+            String alias = !command.equals("jbang snapshot.java") ? sandbox.replaceFirst("^jbang ", "")
+                    : Files.exists(file) ? file.toString() : Files.exists(catalog) && Lima.io(() -> Lima.JSON
+                            .readTree(catalog.toFile())).at("/catalogs/org").isObject() ? "sandbox@org" : "";
+            if (command.startsWith("jbang ") && !jbang.equals("jbang") && !alias.isEmpty()) {
+                return List.of(jbang, alias);
+            }
+            if (!lima.which("sandbox").equals("sandbox")) {
+                return List.of(lima.which("sandbox"));
+            }
+            throw new Lima.Failure("this needs sandbox.java of this project, which runs the command. To get it: put it"
+                    + " here beside snapshot.java, or\n  jbang app install sandbox@org");
         }
 
         /** Another script of this project, spelled as this one was; in a checkout the launcher itself is sandbox. */

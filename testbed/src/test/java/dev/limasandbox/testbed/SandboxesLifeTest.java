@@ -194,6 +194,45 @@ class SandboxesLifeTest {
     }
 
     @Test
+    void resetMakesItOfWhatItWasMadeOf() {
+        Path link = World.link(world.project("typed").resolve("link"), project);
+        World.write(world.lima.resolve("_sandbox/agents/opencode/kept"), "");
+        try {
+            world.cli().run("--mount-none", "golden", "sh", "-c", "mkdir -p ~/.local/bin; cd ~/.local/bin;"
+                    + " printf '#!/bin/sh\\nmkdir -p ~/.local/bin; cp ~/.profile ~/.local/bin/opencode;"
+                    + " printf \"#!/bin/sh\\\\n\" >~/.local/bin/opencode; chmod +x ~/.local/bin/opencode' >npm;"
+                    + " chmod +x npm; echo golden >~/golden").exits(0);
+            world.stop("golden");
+            world.at(project).run("--from", "golden", "--dir", link.toString(), "--name", "kept", "true").exits(0);
+            world.stop("kept");
+            world.limactl("edit", "--tty=false", "--set", ".portForwards += [{\"guestPortRange\":[19000,19009],"
+                    + "\"hostPortRange\":[19000,19009]}]", "kept");
+            String forwards = world.config("kept").path("portForwards").toString();
+            world.cli().run("start", "golden").exits(0);
+            world.cli().run("reset", "kept", "--yes").exits(125).errHas("golden", "stop golden");
+            world.cli().run("stop", "golden").exits(0);
+            world.cli().run("reset", "kept").exits(125).errHas("anew, of golden?", "opencode (installed anew)",
+                    "published ports", "--yes");
+            world.cli().run("reset", "kept", "--yes").exits(0).errHas("installing opencode");
+            assertEquals(forwards, world.config("kept").path("portForwards").toString());
+            assertEquals("Stopped", world.status("kept"));
+            world.at(project).run("kept", "sh", "-c", "cat ~/golden; ls ~/.local/bin; test -e \"$0/.\" && echo link",
+                    link.toString()).exits(0).out("golden\nnpm\nopencode\nlink\n");
+            world.delete("golden");
+            world.cli().run("reset", "kept").exits(125).errHas("as golden, whose clone it was, is gone");
+
+            String template = world.template("user", "true\n").toString();
+            world.cli().run("--no-base", "--template", template, "--mount-none", "golden", "true").exits(0);
+            world.cli().run("reset", "golden").exits(125).errHas("anew, of " + template + " as it is now?");
+            world.cli().run("reset", "golden", "--yes").exits(0);
+            assertTrue(Files.exists(Path.of(template)) && new java.io.File(template).delete());
+            world.cli().run("reset", "golden", "--yes").exits(125).errHas(template, "--template");
+        } finally {
+            world.delete("golden", "kept");
+        }
+    }
+
+    @Test
     void renameTakesItAlongAndSurvivesAKill() {
         make();
         snapshot("life");
@@ -318,15 +357,31 @@ class SandboxesLifeTest {
         World fresh = World.fresh();
         fresh.cli().run("--rebuild-base").exits(0);
         String first = fresh.instances().get(0);
-        fresh.cli().run("delete", "--unused-bases", "--yes").exits(0).errHas(first, "stays");
+        fresh.cli().run("delete", "--unused-bases", "--yes").exits(0).errHas("no base is unused", first);
         fresh.at(fresh.project("p")).run("p", "true").exits(0);
         fresh.cli().run("--rebuild-base").exits(0);
         fresh.cli().run("delete", first, "--yes").exits(125).errHas("the disks of p");
         fresh.cli().run("delete", "--unused-bases", "--yes").exits(0).errHas("no base is unused");
         fresh.cli().run("delete", "p", "--yes").exits(0);
         fresh.cli().run("delete", "--unused-bases", "--yes").exits(0).errHas(first + " is deleted");
+        String own = fresh.instances().get(0);
         assertEquals(1, fresh.instances().size());
         assertFalse(Files.exists(fresh.lima.resolve("_sandbox/images/" + first + ".qcow2")));
+
+        // A disk that does not say so lies on the base, too; and a newer base of a template that nobody uses goes.
+        fresh.limactl("clone", own, "silent", "--tty=false", "--set", ".param.sandbox = \"\"");
+        fresh.cli().run("list", "--bases").exits(0).outHas(" silent");
+        fresh.cli().run("delete", own, "--yes").exits(125).errHas("the disks of silent");
+        String template = fresh.template("user", "true\n").toString();
+        fresh.at(fresh.project("q")).run("--template", template, "q", "true").exits(0);
+        String other = fresh.instances().stream().filter(n -> n.startsWith("base-") && !n.equals(own)).findFirst()
+                .orElseThrow();
+        fresh.cli().run("delete", own, "--yes").exits(125).errHas("the disks of silent");
+        fresh.delete("silent");
+        fresh.cli().run("delete", "--unused-bases", "--yes").exits(0).errHas("no base is unused", own, other);
+        fresh.cli().run("delete", "q", "--yes").exits(0);
+        fresh.cli().run("delete", "--unused-bases", "--yes").exits(0).errHas(other + " is deleted");
+        assertEquals(List.of(own), fresh.instances());
         fresh.close();
     }
 }

@@ -247,6 +247,60 @@ class SnapshotTest {
     }
 
     @Test
+    void aTrialCanBeEndedLaterWhateverCutItShort() {
+        String name = "later";
+        Path dir = WORLD.project(name);
+        Path note = WORLD.lima.resolve("_sandbox/trials/" + name + ".json");
+        try {
+            World.write(dir.resolve("f"), "one\n");
+            WORLD.run(dir, "sh", "-c", "git init -q -b main . && git config user.email a@b && git config user.name me"
+                    + " && git add -A && git commit -qm first");
+            make(name, dir, "v1");
+            for (String point : List.of("*/git*\\ update-ref\\ refs/heads/agent*", "*/limactl\\ snapshot\\ apply*")) {
+                WORLD.stop(name);
+                Cli.Result killed = killedAt(point, 1, WORLD.at(dir), "try", name, "--discard", "--", "sh", "-c",
+                        "echo two >f; echo new >g; echo v2 >~/data");
+                assertEquals(137, killed.exit(), point + killed);
+                WORLD.at(dir).run("snapshot", "try", name, "--discard", "--", "true").exits(2)
+                        .errHas("a trial is open in " + name, "--discard");
+                WORLD.at(dir).run("snapshot", "try", name, "--discard").exits(0).errHas("discarded");
+                assertUndone(dir, name, point);
+            }
+            WORLD.at(dir).run("snapshot", "try", name, "--discard").exits(2).errHas("no trial is open in " + name);
+
+            Cli.Running killed = WORLD.at(dir).start("snapshot", "try", name, "--keep", "--", "sh", "-c",
+                    "echo two >f; echo on; exec sleep 300");
+            killed.awaitOut("on").signal("KILL"); // the session holds on
+            WORLD.at(dir).run("snapshot", "try", name, "--discard").exits(125).errHas("open in later: sh", "--force");
+            WORLD.at(dir).run("snapshot", "try", name, "--discard", "--force").exits(0);
+            killed.ends(java.time.Duration.ofSeconds(30));
+            assertUndone(dir, name, "a session");
+
+            try (Terminal terminal = WORLD.at(dir).terminal("snapshot", "try", name, "--", "sh", "-c", "echo two >f")) {
+                terminal.await("keep or discard what it did? [k/d]").closeWindow();
+            }
+            assertTrue(Files.exists(note));
+            try (Terminal terminal = WORLD.at(dir).terminal("snapshot", "try", name)) {
+                terminal.await("[k/d]").type("x").press("Enter");
+                World.await(10, "it asks again", () -> terminal.screen().split("k/d", -1).length > 2);
+                terminal.type("k").press("Enter").await("kept on the branch agent/").exits(0);
+            }
+            assertFalse(Files.exists(note));
+            assertEquals("two\n", World.read(dir.resolve("f")));
+        } finally {
+            WORLD.delete(name);
+        }
+    }
+
+    private static void assertUndone(Path dir, String name, String point) {
+        assertEquals("* main", WORLD.run(dir, "git", "branch").strip(), point);
+        assertEquals("", WORLD.run(dir, "git", "status", "--short").strip(), point);
+        assertEquals("one\n", World.read(dir.resolve("f")), point);
+        assertEquals("v1", data(name), point);
+        assertEquals("", tags(name).replace("before-apply", ""), point);
+    }
+
+    @Test
     void aTrialIsDiscardedOrKept() {
         String name = "trial";
         Path dir = WORLD.project(name);
