@@ -1203,29 +1203,27 @@ class Sandboxes implements Callable<Integer> {
             }
             boolean running = box.is("Running") || Files.exists(owed(box.name));
             Path note = notes.resolve(box.name);
-            try {
+            try (Life.Lock target = life(to).lock(to)) { // first this one, as clone and sandbox --from do
                 ending(box.name, lock -> {
-                    try (Life.Lock target = life(to).lock(to)) {
-                        boolean copied = Files.exists(note) && Lima.io(() -> Files.readString(note)).equals(to)
-                                && Files.exists(lima.home.resolve(to).resolve("lima.yaml"));
-                        if (!copied && Files.exists(lima.home.resolve(to))) {
-                            throw new Lima.Failure("there is an instance " + to + " already");
-                        }
-                        if (!copied) {
-                            forget(to); // of one of that name that limactl deleted
-                        }
-                        if (running) {
-                            Host.write(owed(box.name), "");
-                        }
-                        halt(box.name);
-                        Host.write(note, to);
-                        if (!copied) {
-                            talk.say("copying " + box.name + " to " + to + " ...");
-                            copy(box.name, target);
-                        }
-                        move(box.name, lock);
-                        Lima.io(() -> Files.deleteIfExists(note));
+                    boolean copied = Files.exists(note) && Lima.io(() -> Files.readString(note)).equals(to)
+                            && Files.exists(lima.home.resolve(to).resolve("lima.yaml"));
+                    if (!copied && Files.exists(lima.home.resolve(to))) {
+                        throw new Lima.Failure("there is an instance " + to + " already");
                     }
+                    if (!copied) {
+                        forget(to); // of one of that name that limactl deleted
+                    }
+                    if (running) {
+                        Host.write(owed(box.name), "");
+                    }
+                    halt(box.name);
+                    Host.write(note, to);
+                    if (!copied) {
+                        talk.say("copying " + box.name + " to " + to + " ...");
+                        copy(box.name, target);
+                    }
+                    move(box.name, lock);
+                    Lima.io(() -> Files.deleteIfExists(note));
                 });
             } catch (Lima.Failure failure) {
                 if (Files.exists(owed(box.name))) {
@@ -1780,6 +1778,9 @@ class Sandboxes implements Callable<Integer> {
                 throw new Lima.Failure(2, "'" + tag + "' cannot be a tag: it begins with a letter");
             }
             Box is = box(source);
+            if (name.equals(is.name)) { // one lock cannot be had twice
+                throw exists();
+            }
             Set<String> mounts;
             try (Life.Lock lock = life(name).lock(name); Life.Lock held = life(is.name).lock(is.name)) {
                 mounts = make(box(is.name), lock);
@@ -1796,11 +1797,14 @@ class Sandboxes implements Callable<Integer> {
             return 0;
         }
 
+        private Lima.Failure exists() {
+            return new Lima.Failure(name + " exists already. To delete it: " + host.command + " delete " + name);
+        }
+
         /** A failure or an interruption leaves nothing of NAME: see Life.Lock.making. */
         private Set<String> make(Box is, Life.Lock lock) {
             if (all().stream().anyMatch(b -> b.name.equals(name)) || Files.exists(lima.home.resolve(name))) {
-                throw new Lima.Failure(name + " exists already. To delete it: " + host.command + " delete "
-                        + name);
+                throw exists();
             }
             if (!is.is("Stopped")) {
                 throw new Lima.Failure(is.name + " is " + is.node.path("status").asText().toLowerCase(Locale.ROOT)
