@@ -625,8 +625,7 @@ class Sandboxes implements Callable<Integer> {
             if (namesOnly) {
                 shown.forEach(b -> host.out.println(b.name));
             } else if (json) {
-                host.out.println(Lima.io(() -> Lima.JSON.writerWithDefaultPrettyPrinter().writeValueAsString(
-                        shown.stream().map(b -> describe(b, sizes.join(), all)).toList())));
+                host.json(shown.stream().map(b -> describe(b, sizes.join(), all)).toList());
             } else if (shown.isEmpty()) {
                 talk.say(bases ? "there is no base; the first new sandbox makes one"
                         : "there is no sandbox yet; this makes one for this directory: " + host.entry() + " .");
@@ -1293,15 +1292,15 @@ class Sandboxes implements Callable<Integer> {
             if (memory != null && bytes("--memory", memory) > total) {
                 throw new Lima.Failure(2, "--memory " + memory + ": this computer has " + gib(total));
             }
-            if (disk != null && bytes("--disk", disk) < is.node.path("disk").asLong()) {
+            if (disk != null && bytes("--disk", disk) < is.disk) {
                 throw new Lima.Failure(2, "--disk " + disk + ": the disk of " + is.name + " has "
-                        + gib(is.node.path("disk").asLong()) + ", and a disk cannot shrink");
+                        + gib(is.disk) + ", and a disk cannot shrink");
             }
             if (disk != null && bytes("--disk", disk) > space) {
                 throw new Lima.Failure(2, "--disk " + disk + ": the file system of " + is.dir + " has " + gib(space));
             }
             List<String> settings = new ArrayList<>();
-            if (cpus != null && cpus != is.node.path("cpus").asInt()) {
+            if (cpus != null && cpus != is.cpus) {
                 settings.add(".cpus = " + cpus);
             }
             Map.of("memory", Optional.ofNullable(memory), "disk", Optional.ofNullable(disk)).forEach((key, size) -> size
@@ -1312,9 +1311,9 @@ class Sandboxes implements Callable<Integer> {
 
         /** Does limactl tell of what was asked? */
         boolean hold(Box is) {
-            return (cpus == null || cpus == is.node.path("cpus").asInt())
-                    && (memory == null || bytes("", memory) == is.node.path("memory").asLong())
-                    && (disk == null || bytes("", disk) == is.node.path("disk").asLong());
+            return (cpus == null || cpus == is.cpus)
+                    && (memory == null || bytes("", memory) == is.memory)
+                    && (disk == null || bytes("", disk) == is.disk);
         }
 
         private static String number(String what, String text) {
@@ -1339,13 +1338,6 @@ class Sandboxes implements Callable<Integer> {
     static final class Yaml {
         private Yaml() {}
 
-        static void write(Path file, String text) {
-            Lima.io(() -> {
-                Path part = Files.createTempFile(file.getParent(), ".sandboxes", ".tmp");
-                return Files.move(Files.writeString(part, text), file, StandardCopyOption.ATOMIC_MOVE);
-            });
-        }
-
         /**
          * Carries out settings in a copy, by limactl itself, which keeps comments and refuses what it cannot read; for a
          * file it does so while the instance runs (limactl tells it from a name by its ending). Then puts the copy in
@@ -1354,7 +1346,7 @@ class Sandboxes implements Callable<Integer> {
         static void set(Verb verb, Box is, List<String> settings, Predicate<Box> wanted) {
             Path copy = verb.lima.state("edit").resolve(is.name + ".set.yaml");
             String before = Lima.io(() -> Files.readString(is.dir.resolve("lima.yaml")));
-            write(copy, before);
+            Host.write(copy, before);
             try {
                 List<String> call = new ArrayList<>(List.of("edit", "--tty=false"));
                 settings.forEach(s -> call.addAll(List.of("--set", s)));
@@ -1369,10 +1361,10 @@ class Sandboxes implements Callable<Integer> {
         static void put(Verb verb, Box is, String text, Predicate<Box> wanted) {
             Path yaml = is.dir.resolve("lima.yaml");
             String before = Lima.io(() -> Files.readString(yaml));
-            write(yaml, text);
+            Host.write(yaml, text);
             if (verb.all().stream().filter(b -> b.name.equals(is.name) && b.isSandbox() && !b.is("Broken"))
                     .noneMatch(wanted)) {
-                write(yaml, before);
+                Host.write(yaml, before);
                 throw new Lima.Failure(is.name + " was not changed: limactl does not tell of what was wanted, so its"
                         + " lima.yaml is as before");
             }
@@ -1443,8 +1435,8 @@ class Sandboxes implements Callable<Integer> {
                 }
             });
             Box now = box(is.name);
-            talk.say(is.name + " has " + now.node.path("cpus") + " cpus, " + Sizes.gib(now.node.path("memory").asLong())
-                    + " memory, " + Sizes.gib(now.node.path("disk").asLong()) + " disk, mounts: "
+            talk.say(is.name + " has " + now.cpus + " cpus, " + Sizes.gib(now.memory)
+                    + " memory, " + Sizes.gib(now.disk) + " disk, mounts: "
                     + (now.mountWords().isEmpty() ? "none" : String.join(", ", now.mountWords())));
             return 0;
         }
@@ -1460,8 +1452,7 @@ class Sandboxes implements Callable<Integer> {
 
         private String typed(String word) {
             String path = word.replaceFirst(":w$", "");
-            path = path.equals("~") || path.startsWith("~/") ? host.env.get("HOME") + path.substring(1) : path;
-            return Box.real(host.cwd.resolve(path).normalize().toString()) + (word.endsWith(":w") ? ":w" : "");
+            return Box.real(host.path(path).toString()) + (word.endsWith(":w") ? ":w" : "");
         }
 
         /** What gives an instance these mounts: told by sandbox, which knows what may be mounted and how odd paths are. */
@@ -1477,8 +1468,7 @@ class Sandboxes implements Callable<Integer> {
         private int editor(Box is) {
             String editor = Stream.of("VISUAL", "EDITOR").map(host.env::get).filter(e -> e != null && !e.isBlank())
                     .findFirst().orElse("vi");
-            if (Lima.io(() -> new ProcessBuilder("sh", "-c", "test -t 0 && test -t 1").inheritIO().start()
-                    .waitFor()) != 0) {
+            if (!host.stdinTty || !host.stdoutTty) {
                 throw new Lima.Failure(2, "nothing is to be changed, and there is no terminal for " + editor);
             }
             Path draft = lima.state("edit").resolve(is.name + ".yaml");
@@ -1486,7 +1476,7 @@ class Sandboxes implements Callable<Integer> {
             if (Files.exists(draft)) {
                 talk.say("opening the draft that was refused: " + draft);
             } else {
-                Yaml.write(draft, before);
+                Host.write(draft, before);
             }
             int code = Lima.io(() -> {
                 ProcessBuilder builder = new ProcessBuilder("sh", "-c", editor + " \"$1\"", "sh", draft.toString());
@@ -1507,8 +1497,8 @@ class Sandboxes implements Callable<Integer> {
                         + "\nThe same command opens your text again, which is kept in " + draft);
             }
             around(is, () -> Yaml.put(this, is, after,
-                    b -> b.node.path("disk").asLong() >= is.node.path("disk").asLong()
-                            && b.node.path("cpus").asInt() > 0));
+                    b -> b.disk >= is.disk
+                            && b.cpus > 0));
             Lima.io(() -> Files.deleteIfExists(draft));
             talk.say(is.name + " is changed");
             return 0;
@@ -1665,7 +1655,7 @@ class Sandboxes implements Callable<Integer> {
         }
 
         private void note(Box is, Map<Integer, Integer> live) {
-            Yaml.write(lima.state("forwards").resolve(is.name), live.entrySet().stream()
+            Host.write(lima.state("forwards").resolve(is.name), live.entrySet().stream()
                     .map(e -> e.getKey() + " " + e.getValue() + "\n").collect(Collectors.joining()));
         }
 
@@ -1704,8 +1694,7 @@ class Sandboxes implements Callable<Integer> {
                                     "kept", is.kept().containsKey(e.getKey())))
                             .toList()));
             if (json) {
-                host.out.println(Lima.io(() -> Lima.JSON.writerWithDefaultPrettyPrinter()
-                        .writeValueAsString(rows.values())));
+                host.json(rows.values());
             } else {
                 host.out.printf("%-6s %-16s %-16s %s%n", "GUEST", "ADDRESS", "PROGRAM", "THIS COMPUTER");
                 rows.forEach((port, row) -> host.out.println(String.format("%-6d %-16s %-16s %s", port,
@@ -1807,7 +1796,7 @@ class Sandboxes implements Callable<Integer> {
                 throw exists();
             }
             if (!is.is("Stopped")) {
-                throw new Lima.Failure(is.name + " is " + is.node.path("status").asText().toLowerCase(Locale.ROOT)
+                throw new Lima.Failure(is.name + " is " + is.status.toLowerCase(Locale.ROOT)
                         + ", and only a stopped one can be cloned: " + host.command + " stop " + is.name);
             }
             Path kept = tag == null ? null : lima.state("snapshots").resolve(is.name).resolve(tag);
@@ -1939,7 +1928,7 @@ class Sandboxes implements Callable<Integer> {
                     : names.stream().map(this::box).toList();
             List<Map<String, Object>> rows = wanted.stream().map(this::row).toList();
             if (json) {
-                host.out.println(Lima.io(() -> Lima.JSON.writerWithDefaultPrettyPrinter().writeValueAsString(rows)));
+                host.json(rows);
             } else {
                 host.out.printf("%-18s %20s %20s %8s %9s%n", "NAME", "MEMORY", "DISK", "DOCKER", "HERE");
                 rows.forEach(r -> host.out.printf("%-18s %20s %20s %8s %9s%n", r.get("name"), of(r, "memory"),
@@ -1958,9 +1947,9 @@ class Sandboxes implements Callable<Integer> {
         private Map<String, Object> row(Box is) {
             Map<String, Object> row = new LinkedHashMap<>();
             row.put("name", is.name);
-            row.put("status", is.node.path("status").asText());
-            row.put("memory", is.node.path("memory").asLong());
-            row.put("disk", is.node.path("disk").asLong());
+            row.put("status", is.status);
+            row.put("memory", is.memory);
+            row.put("disk", is.disk);
             row.put("host", onDisk(lima, is));
             if (is.is("Running")) {
                 life(is.name).connect(is.name, Duration.ofMinutes(1));
@@ -2062,8 +2051,7 @@ class Sandboxes implements Callable<Integer> {
             if (here.equals("-")) {
                 return pipe(is, out ? "exec cat -- " + guest : "exec cat > " + guest);
             }
-            Path local = host.cwd.resolve(here.equals("~") || here.startsWith("~/")
-                    ? host.env.get("HOME") + here.substring(1) : here).normalize();
+            Path local = host.path(here);
             return out ? out(is, guest, base.toString(), local) : in(is, guest, base.toString(), local);
         }
 
@@ -2513,6 +2501,11 @@ class Sandboxes implements Callable<Integer> {
         Path path(String word) {
             String home = env.getOrDefault("HOME", "/");
             return cwd.resolve(word.equals("~") || word.startsWith("~/") ? home + word.substring(1) : word).normalize();
+        }
+
+        /** Writes a value to stdout as JSON. */
+        void json(Object value) {
+            out.println(Lima.io(() -> Lima.JSON.writerWithDefaultPrettyPrinter().writeValueAsString(value)));
         }
 
         String tilde(Path path) {
