@@ -5,6 +5,7 @@
 //DEPS com.fasterxml.jackson.dataformat:jackson-dataformat-yaml:2.23.0
 package dev.limasandbox;
 
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.UTF_8;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -2594,7 +2595,7 @@ class Sandbox implements Callable<Integer> {
             if (!Files.isRegularFile(file)) {
                 throw new Lima.Failure(2, "--ca: no such file: " + file);
             }
-            String pem = Lima.io(() -> Files.readString(file, java.nio.charset.StandardCharsets.ISO_8859_1));
+            String pem = Lima.io(() -> Files.readString(file, ISO_8859_1));
             if (pem.contains("PRIVATE KEY")) {
                 throw new Lima.Failure(2, "--ca: " + file + " holds a private key, which is nothing for a guest");
             }
@@ -3748,17 +3749,20 @@ class Sandbox implements Callable<Integer> {
             }
         }
 
-        /** Did the guest do anything, its set-up fail included? A quarter of LIMIT without a sign of life is enough. */
+        /**
+         * Did the guest do anything, its set-up fail included? A quarter of LIMIT without a sign of life is enough, or its
+         * kernel's last words (seen now and then in the second second of a boot, with several emulated processors).
+         */
         private boolean booted(String name, Duration limit, Lock lock) {
-            String[] seen = {"", ""};
+            String before = console(name);
+            String[] seen = {"", before};
             long[] heard = {System.nanoTime()};
-            BooleanSupplier dead = () -> System.nanoTime() - heard[0] > Math.max(limit.toNanos() / 4, 10_000_000_000L);
+            BooleanSupplier dead = () -> !seen[1].equals(before) && seen[1].contains("Kernel panic - not syncing")
+                    || System.nanoTime() - heard[0] > Math.max(limit.toNanos() / 4, 10_000_000_000L);
             Lima.Result r = limactl(List.of("start", "--tty=false", "--timeout", limit.toSeconds() + "s", name),
                     lock, () -> {
                         seen[0] = glance(name);
-                        String console = files(lima.home.resolve(name), ".log").stream()
-                                .filter(f -> f.getFileName().toString().startsWith("serial"))
-                                .map(f -> " " + f.toFile().length()).collect(Collectors.joining());
+                        String console = console(name);
                         if (!seen[0].isEmpty() || !console.equals(seen[1])) {
                             heard[0] = System.nanoTime();
                             seen[1] = console;
@@ -3772,6 +3776,14 @@ class Sandbox implements Callable<Integer> {
                         "limactl start of " + name + " failed: " + Lima.reason(r.err()) + hostagent(name));
             }
             return happened;
+        }
+
+        /** What the guest's consoles said since QEMU or VZ began this boot, and of the boot before until then. */
+        private String console(String name) {
+            return files(lima.home.resolve(name), ".log").stream()
+                    .filter(f -> f.getFileName().toString().startsWith("serial"))
+                    .map(f -> Lima.io(() -> Files.exists(f) ? Files.readString(f, ISO_8859_1) : ""))
+                    .collect(Collectors.joining());
         }
 
         /**

@@ -5,6 +5,7 @@
 //DEPS com.fasterxml.jackson.dataformat:jackson-dataformat-yaml:2.23.0
 package dev.limasandbox;
 
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.UTF_8;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -1436,17 +1437,20 @@ class Snapshot {
             }
         }
 
-        /** Did the guest do anything, its set-up fail included? A quarter of LIMIT without a sign of life is enough. */
+        /**
+         * Did the guest do anything, its set-up fail included? A quarter of LIMIT without a sign of life is enough, or its
+         * kernel's last words (seen now and then in the second second of a boot, with several emulated processors).
+         */
         private boolean booted(String name, Duration limit, Lock lock) {
-            String[] seen = {"", ""};
+            String before = console(name);
+            String[] seen = {"", before};
             long[] heard = {System.nanoTime()};
-            BooleanSupplier dead = () -> System.nanoTime() - heard[0] > Math.max(limit.toNanos() / 4, 10_000_000_000L);
+            BooleanSupplier dead = () -> !seen[1].equals(before) && seen[1].contains("Kernel panic - not syncing")
+                    || System.nanoTime() - heard[0] > Math.max(limit.toNanos() / 4, 10_000_000_000L);
             Lima.Result r = limactl(List.of("start", "--tty=false", "--timeout", limit.toSeconds() + "s", name),
                     lock, () -> {
                         seen[0] = glance(name);
-                        String console = files(lima.home.resolve(name), ".log").stream()
-                                .filter(f -> f.getFileName().toString().startsWith("serial"))
-                                .map(f -> " " + f.toFile().length()).collect(Collectors.joining());
+                        String console = console(name);
                         if (!seen[0].isEmpty() || !console.equals(seen[1])) {
                             heard[0] = System.nanoTime();
                             seen[1] = console;
@@ -1460,6 +1464,14 @@ class Snapshot {
                         "limactl start of " + name + " failed: " + Lima.reason(r.err()) + hostagent(name));
             }
             return happened;
+        }
+
+        /** What the guest's consoles said since QEMU or VZ began this boot, and of the boot before until then. */
+        private String console(String name) {
+            return files(lima.home.resolve(name), ".log").stream()
+                    .filter(f -> f.getFileName().toString().startsWith("serial"))
+                    .map(f -> Lima.io(() -> Files.exists(f) ? Files.readString(f, ISO_8859_1) : ""))
+                    .collect(Collectors.joining());
         }
 
         /**

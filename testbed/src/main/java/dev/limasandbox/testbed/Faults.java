@@ -26,7 +26,8 @@ import java.util.Set;
  * <li>{@code delete}: when lima.yaml is gone already
  * <li>{@code agent}: the host agent, before its pid file is there; {@code driver}: the host agent, before the machine;
  * {@code booted}: the host agent, once the machine runs. Killed here it leaves the machine, and list says Broken (5c)
- * <li>{@code boot}: the guest, before its scripts; killed, the machine is gone
+ * <li>{@code boot}: the guest, before its scripts; killed, the machine is gone; {@code boot:panic}, its kernel's last
+ * words are on the console, and then it is silent (seen now and then with several emulated processors)
  * <li>{@code shutdown}: the host agent, when the machine is off already: Broken for that time
  * </ul>
  *
@@ -115,6 +116,10 @@ final class Faults {
         }
         if (wanted("boot", "hang")) {
             script.append("while :; do sleep 60 & wait $!; done\n");
+        }
+        if (wanted("boot", "panic")) {
+            script.append("echo '[    1.705752] Kernel panic - not syncing: Fatal exception in interrupt'\n")
+                    .append("while :; do sleep 60 & wait $!; done\n");
         }
         if (wanted("boot", "kill")) {
             script.append("sleep 1 & wait $!\nexit 1\n");

@@ -98,11 +98,11 @@ class ContractBootTest {
         List<String> create = new ArrayList<>(List.of("create", "--tty=false", "--name", "a"));
         create.add(
                 lima.real
-                        ? lima.file("template.yaml", "base: " + TEMPLATE + "\n" + template)
+                        ? lima.file("template.yaml", "base: " + TEMPLATE + "\ncpus: 2\n" + template)
                                 .toString()
                         : lima.template(template).toString());
         lima.limactl(create.toArray(String[]::new)).exits(0);
-        start = lima.limactl("start", "--tty=false", "--timeout", "30m", "a");
+        start = lima.start("a");
     }
 
     @AfterParameterizedClassInvocation
@@ -291,7 +291,7 @@ class ContractBootTest {
     void secondBoot() {
         lima.limactl("clone", "--tty=false", "a", "b").exits(0);
 
-        lima.limactl("start", "--tty=false", "--timeout", "30m", "b").exits(0);
+        lima.start("b").exits(0);
 
         assertEquals("kept\n", lima.ssh("b", "cat ~/kept").out());
         assertEquals("lima-b\n", lima.ssh("b", "hostname").out());
@@ -344,7 +344,7 @@ class ContractBootTest {
 
         assertEquals("Stopped", lima.status("a"));
         assertFalse(Sh.isAlive(driver));
-        lima.limactl("start", "--tty=false", "--timeout", "30m", "a").exits(0);
+        lima.start("a").exits(0);
         assertEquals("synced\n", lima.ssh("a", "cat ~/synced").out());
     }
 

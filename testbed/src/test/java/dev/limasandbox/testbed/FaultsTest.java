@@ -153,6 +153,17 @@ class FaultsTest {
     }
 
     @Test
+    void aKernelThatCrashedIsBootedOnceMoreAtOnce() {
+        at("start");
+        wanted("boot:panic");
+        Cli.Running ours = world.at(project).start("--timeout", "30m", "f", "echo", "hi");
+        ours.awaitErr("f shows no sign of life: its power is cut");
+        wanted();
+        ours.ends(Duration.ofSeconds(60)).exits(0).out("hi\n");
+        again("start");
+    }
+
+    @Test
     void aFailedSetUpIsSaidAtOnceAndNeverPassesForReady() {
         at("start");
         wanted("start:script-fails");

@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
 
 /**
@@ -136,6 +137,22 @@ final class Target implements AutoCloseable {
 
     Result limactl(String... arguments) {
         return limactlReading("", arguments);
+    }
+
+    /** {@code limactl start} of an instance, once more if its kernel crashes: it does now and then when it is emulated. */
+    Result start(String name) {
+        String[] words = {program.toString(), "start", "--tty=false", "--timeout", "15m", name};
+        var first = CompletableFuture.supplyAsync(() -> Result.of(command(words), ""));
+        while (!first.isDone()) {
+            LockSupport.parkNanos(500_000_000L);
+            Path console = lima(name, "serial.log");
+            if (real && Files.exists(console) && read(console).contains("Kernel panic - not syncing")) {
+                limactl("stop", "-f", name);
+                first.join();
+                return Result.of(command(words), "");
+            }
+        }
+        return first.join();
     }
 
     Result limactlReading(String input, String... arguments) {
