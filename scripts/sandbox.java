@@ -19,6 +19,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.PrintWriter;
+import java.net.URLEncoder;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.OverlappingFileLockException;
@@ -208,6 +209,9 @@ class Sandbox implements Callable<Integer> {
     @Option(names = "--print-settings", hidden = true, description = "What limactl --set takes for NAME's mounts.")
     boolean printSettings;
 
+    @Option(names = "--print-base", hidden = true, description = "The base that a new sandbox would be a clone of.")
+    boolean printBase;
+
     @Option(names = {"-h", "--help"}, usageHelp = true, description = "Show this help.")
     boolean help;
 
@@ -280,6 +284,11 @@ class Sandbox implements Callable<Integer> {
         setup = new Setup(lima, talk, host);
         if (printSettings) {
             return settings();
+        }
+        if (printBase) { // for sandboxes delete --unused-bases
+            new Base(lima, life, talk, host, setup).of(origin()).ifPresent(host.out::println);
+            host.out.flush();
+            return 0;
         }
         Optional<Instance> open = openAlready();
         if (open.isEmpty()) {
@@ -624,6 +633,7 @@ class Sandbox implements Callable<Integer> {
             List<String> unheld = Proof.unheld(lima, is);
             throw unheld.isEmpty() ? failure : notReady(is, unheld);
         }
+        Lima.io(() -> Files.deleteIfExists(lima.state("restart").resolve(is.name))); // sandboxes was to start it
         talk.done();
     }
 
@@ -2767,6 +2777,17 @@ class Sandbox implements Callable<Integer> {
             }
         }
 
+        /** The name of the template's finished base, if there is one. */
+        Optional<String> of(Origin origin) {
+            return newest(Template.id(lima, origin, host), origin.vmType).map(i -> i.name);
+        }
+
+        /** A word for the mark that names the template as limactl takes it; none for ours. */
+        private String template(Origin origin) {
+            return origin.template == null ? "" : " of=" + URLEncoder.encode(
+                    Template.locator(lima, origin.template, host), UTF_8);
+        }
+
         /** Builds a base although there is one; the old one goes if nothing was cloned from it. */
         void rebuild(Origin origin, Duration timeout, List<String> agents) {
             String id = Template.id(lima, origin, host);
@@ -2775,13 +2796,22 @@ class Sandbox implements Callable<Integer> {
                 String name = build(id, origin, timeout, agents, lock);
                 List<Instance> all = instances();
                 for (Instance base : old) {
-                    if (all.stream().noneMatch(i -> base.name.equals(i.mark.get("base")))) {
+                    if (all.stream().noneMatch(i -> base.name.equals(i.mark.get("base"))) && !underOthers(base)) {
                         remove(base.name);
                     }
                 }
                 talk.say("the base " + name + " is ready"
                         + (agents.isEmpty() ? "" : ", with " + String.join(", ", agents)));
             }
+        }
+
+        /** Does a disk that does not say so lie on its image, a copied one or one of an instance that was marked anew? */
+        private boolean underOthers(Instance base) {
+            return lima.run(Duration.ofMinutes(1), null, List.of("sh", "-c", "cd \"$0\" &&"
+                    + " for d in */disk */diffdisk _sandbox/snapshots/*/*/disk; do"
+                    + " head -c 4096 \"$d\" 2>/dev/null | grep -qaF \"$1\" && echo \"$d\"; done",
+                    lima.home.toString(), "/_sandbox/images/" + base.name + ".qcow2")).out().lines()
+                    .anyMatch(d -> !d.startsWith(base.name + "/"));
         }
 
         private List<Instance> instances() {
@@ -2820,7 +2850,7 @@ class Sandbox implements Callable<Integer> {
                     Math.min(4, Runtime.getRuntime().availableProcessors()),
                     Math.max(1, Math.min(4, Math.floor(host.memoryBytes() / (double) (1L << 31)))), DISK_GIB);
             Wish wish = new Wish(name, List.of(), Map.of(), origin, resources, List.of(), Map.of());
-            createFrom(wish, "kind=base template=" + id, lock);
+            createFrom(wish, "kind=base template=" + id + template(origin), lock);
             Instance base = instances().stream().filter(i -> i.name.equals(name)).findFirst().orElseThrow();
             Audit.before(base, lima);
             orUndo("base", name, lock, () -> provision(base, id, agents, timeout, lock));
@@ -2850,7 +2880,9 @@ class Sandbox implements Callable<Integer> {
             life.disconnect(name);
             life.stop(name);
             freeze(base);
-            String mark = "v=1 kind=base template=" + id + " ready=" + Instant.now().getEpochSecond()
+            String mark = "v=1 kind=base template=" + id
+                    + (base.mark.containsKey("of") ? " of=" + base.mark.get("of") : "")
+                    + " ready=" + Instant.now().getEpochSecond()
                     + (agents.isEmpty() ? "" : " agents=" + String.join(",", agents));
             lima.limactl("edit", "--tty=false", "--set", ".param.sandbox = " + Store.json(mark), name);
             lima.limactl("protect", name);
@@ -2889,7 +2921,8 @@ class Sandbox implements Callable<Integer> {
             }
             boolean fromBase = "base".equals(source.mark.get("kind"));
             String mark = "v=1 kind=sandbox template=" + source.mark.getOrDefault("template", "none") + " base="
-                    + (fromBase ? source.name : source.mark.getOrDefault("base", "none"));
+                    + (fromBase ? source.name : source.mark.getOrDefault("base", "none") + " from=" + source.name)
+                    + (source.mark.containsKey("of") ? " of=" + source.mark.get("of") : "");
             JsonNode own = Store.yaml(source.dir.resolve("lima.yaml"));
             List<String> settings = new ArrayList<>(Template.settings(wish, own, mark, lima));
             talk.phase((overlay(source) ? "cloning " : "copying the disk of ") + source.name);
@@ -2927,7 +2960,8 @@ class Sandbox implements Callable<Integer> {
 
         /** Makes the wished sandbox straight from its template. */
         void create(Wish wish, Life.Lock lock) {
-            createFrom(wish, "kind=sandbox template=" + Template.id(lima, wish.origin, host), lock);
+            createFrom(wish, "kind=sandbox template=" + Template.id(lima, wish.origin, host) + template(wish.origin),
+                    lock);
         }
 
         private void createFrom(Wish wish, String mark, Life.Lock lock) {

@@ -21,6 +21,7 @@ import java.io.PrintWriter;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
+import java.net.URLDecoder;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.OverlappingFileLockException;
@@ -47,6 +48,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
@@ -239,6 +241,11 @@ class Sandboxes implements Callable<Integer> {
         /** The same, which must run and answer. */
         Box running(String word) {
             Box is = box(word);
+            if (!is.is("Running") && Files.exists(owed(is.name))) {
+                talk.say("an interrupted call left " + is.name + " stopped");
+                boot(is.name);
+                is = box(word);
+            }
             if (!is.is("Running")) {
                 throw new Lima.Failure(is.name + " does not run. To start it: " + host.command + " start " + is.name);
             }
@@ -258,6 +265,26 @@ class Sandboxes implements Callable<Integer> {
         /** May a base be named too? */
         boolean takesBases() {
             return false;
+        }
+
+        /**
+         * What was cloned from a base: instances that say so, and any whose disk, or a snapshot's copy of it, lies on
+         * the base's image, whoever made it: its name stands in the head of a qcow2 file.
+         */
+        List<String> clones(Box base, List<Box> all) {
+            Set<String> clones = all.stream().filter(b -> base.name.equals(b.mark.get("base"))).map(b -> b.name)
+                    .collect(Collectors.toCollection(TreeSet::new));
+            String disks = lima.run(Duration.ofMinutes(1), null, List.of("sh", "-c", "cd \"$0\" &&"
+                    + " for d in */disk */diffdisk _sandbox/snapshots/*/*/disk; do"
+                    + " head -c 4096 \"$d\" 2>/dev/null | grep -qaF \"$1\" && echo \"$d\"; done",
+                    lima.home.toString(), "/_sandbox/images/" + base.name + ".qcow2")).out();
+            disks.lines().map(d -> Path.of(d.replaceFirst("^_sandbox/snapshots/", "")).getName(0).toString())
+                    .filter(name -> !name.equals(base.name)).forEach(clones::add);
+            return List.copyOf(clones);
+        }
+
+        static Stream<File> children(Path dir) {
+            return Stream.ofNullable(dir.toFile().listFiles()).flatMap(Stream::of);
         }
 
         static Optional<Box> named(String name, List<Box> all) {
@@ -353,6 +380,7 @@ class Sandboxes implements Callable<Integer> {
                         .redirectOutput(out).redirectInput(new File("/dev/null"));
                 builder.environment().clear();
                 builder.environment().putAll(host.env);
+                builder.environment().remove("SANDBOX_TEMPLATE"); // is for new ones
                 Process child = builder.start();
                 Thread hook = new Thread(child::destroy);
                 Runtime.getRuntime().addShutdownHook(hook);
@@ -373,6 +401,7 @@ class Sandboxes implements Callable<Integer> {
             if (sandbox(words) != 0) {
                 throw new Lima.Failure(name + " did not start, see above");
             }
+            Lima.io(() -> Files.deleteIfExists(owed(name)));
         }
 
         /**
@@ -390,11 +419,61 @@ class Sandboxes implements Callable<Integer> {
             }
         }
 
-        /** Removes what is on record of an instance that is gone. */
-        void forget(String name) {
+        /**
+         * What a name owns under {@code _sandbox}, beside its lock's file, which others may wait for.
+         *
+         * @param lasting what outlives a boot and goes along to another name; else all the rest
+         */
+        private Stream<Path> owned(String name, boolean lasting) {
             Path ours = lima.home.resolve("_sandbox");
-            lima.run(Duration.ofMinutes(5), null, List.of("rm", "-rf", "--", ours + "/snapshots/" + name,
-                    ours + "/sessions/" + name, ours + "/live/" + name, ours + "/images/" + name + ".qcow2"));
+            Stream<Path> agents = children(ours.resolve("agents")).map(agent -> agent.toPath().resolve(name));
+            return lasting ? Stream.concat(agents, Stream.of("snapshots/" + name, "restart/" + name, "edit/" + name
+                    + ".yaml", "trials/" + name + ".json").map(ours::resolve))
+                    : Stream.of("sessions/" + name, "live/" + name, "forwards/" + name, "edit/" + name + ".set.yaml",
+                            "images/" + name + ".qcow2").map(ours::resolve);
+        }
+
+        /** Removes what is on record of an instance that is gone, and ends the connection that had its forwards. */
+        void forget(String name) {
+            Path forwards = forwardsSocket(name);
+            if (Files.exists(forwards)) { // ssh.config is gone
+                lima.run(Duration.ofMinutes(1), null, List.of("ssh", "-F", "none", "-S", forwards.toString(), "-O",
+                        "exit", name));
+            }
+            List<String> call = new ArrayList<>(List.of("rm", "-rf", "--", forwards.toString()));
+            Stream.concat(owned(name, true), owned(name, false)).forEach(p -> call.add(p.toString()));
+            lima.run(Duration.ofMinutes(5), null, call);
+        }
+
+        /** Gives what outlives a boot to another name; what has moved already is no error. */
+        void hand(String name, String to) {
+            List<Path> targets = owned(to, true).toList();
+            List<Path> sources = owned(name, true).toList();
+            for (int i = 0; i < sources.size(); i++) {
+                Path source = sources.get(i);
+                Path target = targets.get(i);
+                Lima.io(() -> Files.exists(source) ? Files.move(source, target) : target);
+            }
+        }
+
+        /** The socket of the connection that has the forwards of a name; closing it closes them all. */
+        Path forwardsSocket(String name) {
+            return lima.state("f").resolve(Lima.hash(name).substring(0, 8));
+        }
+
+        /** What is to be said of an open trial of snapshot when its sandbox goes. */
+        Optional<String> trial(String name) {
+            Path note = lima.home.resolve("_sandbox/trials/" + name + ".json");
+            return !Files.exists(note) ? Optional.empty()
+                    : Optional.of(Lima.io(() -> Lima.JSON.readTree(note.toFile())))
+                            .map(t -> "its trial " + t.path("tag").asText() + " ends undecided: "
+                                    + t.path("top").asText()
+                                    + " stays on the branch agent/" + t.path("tag").asText());
+        }
+
+        /** Where it is noted that a call stopped a sandbox to start it again: still there when it was killed between. */
+        Path owed(String name) {
+            return lima.state("restart").resolve(name);
         }
     }
 
@@ -464,7 +543,7 @@ class Sandboxes implements Callable<Integer> {
          * after a kill -9 starts it. A failure of WORK is told after the start.
          */
         void around(Box is, Runnable work) {
-            Path ran = lima.state("restart").resolve(is.name);
+            Path ran = owed(is.name);
             Optional<Lima.Failure> failure = Optional.empty();
             try {
                 ending(is.name, lock -> {
@@ -479,7 +558,6 @@ class Sandboxes implements Callable<Integer> {
             }
             if (Files.exists(ran)) {
                 boot(is.name);
-                Lima.io(() -> Files.deleteIfExists(ran));
             }
             failure.ifPresent(f -> {
                 throw f;
@@ -548,8 +626,7 @@ class Sandboxes implements Callable<Integer> {
             if (namesOnly) {
                 shown.forEach(b -> host.out.println(b.name));
             } else if (json) {
-                host.out.println(Lima.io(() -> Lima.JSON.writerWithDefaultPrettyPrinter().writeValueAsString(
-                        shown.stream().map(b -> describe(b, sizes.join(), all)).toList())));
+                host.json(shown.stream().map(b -> describe(b, sizes.join(), all)).toList());
             } else if (shown.isEmpty()) {
                 talk.say(bases ? "there is no base; the first new sandbox makes one"
                         : "there is no sandbox yet; this makes one for this directory: " + host.entry() + " .");
@@ -557,6 +634,9 @@ class Sandboxes implements Callable<Integer> {
                 table(shown, all, sizes.join()).forEach(host.out::println);
             }
             host.out.flush();
+            shown.stream().filter(b -> b.is("Stopped") && Files.exists(owed(b.name))).forEach(b -> talk.say(
+                    "an interrupted call left " + b.name + " stopped; to start it: " + host.command + " start "
+                            + b.name));
             return 0;
         }
 
@@ -570,7 +650,7 @@ class Sandboxes implements Callable<Integer> {
         /** The bytes that each instance really takes, by one du for all of them; clones on APFS share some. */
         Map<Path, Long> used() {
             List<Path> places = Stream.of(lima.home, lima.home.resolve("_sandbox/images"))
-                    .flatMap(d -> Stream.ofNullable(d.toFile().listFiles())).flatMap(Stream::of).map(File::toPath)
+                    .flatMap(Verb::children).map(File::toPath)
                     .filter(p -> !p.getFileName().toString().startsWith("_")).toList();
             Map<Path, Long> used = new HashMap<>();
             if (!places.isEmpty()) {
@@ -589,10 +669,6 @@ class Sandboxes implements Callable<Integer> {
         long used(Box box, Map<Path, Long> sizes) {
             return sizes.getOrDefault(lima.home.resolve(box.name), 0L)
                     + sizes.getOrDefault(lima.home.resolve("_sandbox/images/" + box.name + ".qcow2"), 0L);
-        }
-
-        private List<String> clones(Box base, List<Box> all) {
-            return all.stream().filter(b -> base.name.equals(b.mark.get("base"))).map(b -> b.name).toList();
         }
 
         private Map<String, Object> describe(Box box, Map<Path, Long> sizes, List<Box> all) {
@@ -769,7 +845,10 @@ class Sandboxes implements Callable<Integer> {
         @Override
         int work() {
             targets.check(this);
-            return each(chosen(targets), b -> ending(b.name, lock -> halt(b.name)));
+            return each(chosen(targets), b -> ending(b.name, lock -> {
+                halt(b.name);
+                Lima.io(() -> Files.deleteIfExists(owed(b.name)));
+            }));
         }
     }
 
@@ -794,12 +873,12 @@ class Sandboxes implements Callable<Integer> {
             description = {"Deletes sandboxes with their snapshots, after asking.",
                     "Project directories are never touched.%n"},
             footer = {"", "Examples:", "  sandboxes delete web", "  sandboxes delete --all --yes --force",
-                    "  sandboxes delete --unused-bases  those without clones, but for the newest"})
+                    "  sandboxes delete --unused-bases"})
     static final class Delete extends Ending {
         @Mixin
         Targets targets = new Targets();
 
-        @Option(names = "--unused-bases", description = "The bases that no sandbox and no new one needs.")
+        @Option(names = "--unused-bases", description = "The bases without clones that new sandboxes do not need.")
         boolean unusedBases;
 
         @Override
@@ -820,33 +899,37 @@ class Sandboxes implements Callable<Integer> {
             List<Box> all = all();
             List<String> gone = targets.names.stream()
                     .filter(n -> !Host.isPath(n) && named(n, all).isEmpty()).toList();
-            gone.forEach(n -> talk.say("there is no sandbox " + n + " (any more)"));
+            gone.forEach(n -> {
+                talk.say("there is no sandbox " + n + " (any more)");
+                if (n.matches("[A-Za-z0-9][A-Za-z0-9._-]*") && !n.startsWith("base-")) { // limactl may have deleted it
+                    forget(n);
+                    Lima.io(() -> Files.deleteIfExists(Reset.journal(lima, n)));
+                }
+            });
             targets.names.removeAll(gone);
             return targets.all || !targets.names.isEmpty() ? deleteAll(chosen(targets)) : 0;
         }
 
-        /** All of the bases that nothing was cloned from, but the newest: the next new sandbox is its clone. */
+        /**
+         * The bases that nothing was cloned from and nothing would be: neither a new sandbox of the present template
+         * (SANDBOX_TEMPLATE, else ours) nor an existing one that is reset.
+         */
         private List<Box> unused(List<Box> all) {
-            for (File image : Stream.ofNullable(lima.home.resolve("_sandbox/images").toFile().listFiles())
-                    .flatMap(Stream::of).toList()) {
-                String name = image.getName().replaceFirst("\\.qcow2$", "");
-                if (all.stream().noneMatch(b -> name.equals(b.mark.get("base")))) {
-                    settle(name); // a deletion that was killed half-way
-                }
-            }
-            Optional<Box> newest = all.stream().filter(b -> b.kind().equals("base"))
-                    .max(Comparator.comparing(b -> Long.parseLong(b.mark.getOrDefault("ready", "0"))));
-            List<Box> unused = all.stream().filter(b -> b.kind().equals("base") && !newest.equals(Optional.of(b))
+            children(lima.home.resolve("_sandbox/images")).map(i -> i.getName().replaceFirst("\\.qcow2$", ""))
+                    .filter(name -> all.stream().noneMatch(b -> name.equals(b.mark.get("base"))))
+                    .forEach(this::settle); // a deletion that was killed half-way
+            String own = host.env.getOrDefault("SANDBOX_TEMPLATE", "");
+            Set<String> needed = new TreeSet<>(told(own.isEmpty() ? List.of("--print-base")
+                    : List.of("--print-base", "--template", own)).lines().toList());
+            all.stream().filter(Box::isSandbox).flatMap(b -> Reset.base(b, all).stream())
+                    .forEach(b -> needed.add(b.name));
+            List<Box> unused = all.stream().filter(b -> b.kind().equals("base") && !needed.contains(b.name)
                     && clones(b, all).isEmpty()).toList();
             if (unused.isEmpty()) {
-                talk.say("no base is unused" + newest.map(b -> "; " + b.name + ", the newest, stays for new sandboxes")
-                        .orElse(""));
+                talk.say("no base is unused" + (needed.isEmpty() ? "" : "; new sandboxes and resets need "
+                        + String.join(", ", needed)));
             }
             return unused;
-        }
-
-        private static List<String> clones(Box base, List<Box> all) {
-            return all.stream().filter(b -> base.name.equals(b.mark.get("base"))).map(b -> b.name).toList();
         }
 
         private int deleteAll(List<Box> boxes) {
@@ -873,7 +956,8 @@ class Sandboxes implements Callable<Integer> {
 
         private String describe(Box b) {
             int tags = Tag.of(lima, b.name).size();
-            return b.name + (tags == 0 ? "" : " with " + tags + (tags == 1 ? " snapshot" : " snapshots"));
+            return b.name + (tags == 0 ? "" : " with " + tags + (tags == 1 ? " snapshot" : " snapshots"))
+                    + trial(b.name).map(t -> " (" + t + ")").orElse("");
         }
 
         private void delete(Box box, Life.Lock lock) {
@@ -888,6 +972,7 @@ class Sandboxes implements Callable<Integer> {
             lock.making("delete " + box.name, null);
             life(box.name).delete(box.name);
             forget(box.name);
+            Lima.io(() -> Files.deleteIfExists(Reset.journal(lima, box.name)));
             lock.making("", null);
             talk.say(box.name + " is deleted");
         }
@@ -901,8 +986,12 @@ class Sandboxes implements Callable<Integer> {
         @Parameters(paramLabel = "NAME", description = "Its name, or a directory that it has mounted.")
         String name;
 
-        @Option(names = "--template", paramLabel = "T", description = "For one whose base is gone: its template.")
+        @Option(names = "--template", paramLabel = "T", description = "Make it of another template.")
         String template;
+
+        /** Of what it is made anew, in words. */
+        private String of;
+        private List<String> agents = List.of();
 
         @Override
         int work() {
@@ -916,7 +1005,7 @@ class Sandboxes implements Callable<Integer> {
             }
             host.sandbox(lima); // before anything goes: is there a sandbox command at all?
             boolean running = Files.exists(journal) ? Lima.io(() -> Files.readString(journal)).startsWith("Running")
-                    : before.map(b -> !b.is("Stopped")).orElse(true);
+                    : before.map(b -> !b.is("Stopped") || Files.exists(owed(its))).orElse(true);
             if (before.isPresent()) {
                 Box box = before.get();
                 if (box.isProtected()) {
@@ -924,13 +1013,18 @@ class Sandboxes implements Callable<Integer> {
                             + its);
                 }
                 List<String> again = words(box, all());
-                talk.confirm("Make " + its + " anew? What goes: all files in it outside of mounted directories, so"
-                        + " logins, agents and tools that were installed, Docker's images and volumes, and its "
-                        + Tag.of(lima, its).size() + " snapshots. What stays: " + box.mountsText() + ", "
-                        + box.cpus + " cpus, " + ListAll.size(box.memory) + " memory, " + ListAll.size(box.disk)
-                        + " disk.");
+                talk.confirm("Make " + its + " anew, of " + of + "? What goes: all files in it outside of mounted"
+                        + " directories, so logins, tools that were installed, Docker's images and volumes, and its "
+                        + Tag.of(lima, its).size() + " snapshots. What stays: " + box.mountsText()
+                        + (agents.isEmpty() ? "" : ", " + String.join(", ", agents) + " (installed anew)")
+                        + ", its published ports, " + box.cpus + " cpus, " + ListAll.size(box.memory) + " memory, "
+                        + ListAll.size(box.disk)
+                        + " disk." + trial(its).map(t -> " And " + t + ".").orElse(""));
+                talk.say("making " + its + " anew, of " + of);
+                String forwards = Files.exists(journal) ? forwards(journal) : "" + forwards(box);
                 ending(its, lock -> {
-                    Host.write(journal, (running ? "Running\n" : "Stopped\n") + String.join("\n", again));
+                    Host.write(journal, (running ? "Running " : "Stopped ") + forwards + "\n"
+                            + String.join("\n", again));
                     lock.making("delete " + its, null);
                     talk.say("deleting " + its + " ...");
                     life(its).delete(its);
@@ -949,6 +1043,10 @@ class Sandboxes implements Callable<Integer> {
                 throw new Lima.Failure(its + " was made otherwise than it was: " + after.mountsText() + ", "
                         + after.cpus + " cpus, " + ListAll.size(after.memory) + ", " + ListAll.size(after.disk));
             });
+            JsonNode forwards = Lima.io(() -> Lima.JSON.readTree(forwards(journal)));
+            if (!Set.copyOf(list(forwards)).equals(Set.copyOf(list(forwards(after))))) {
+                around(after, () -> Yaml.set(this, after, List.of(".portForwards = " + forwards), b -> true));
+            }
             Lima.io(() -> Files.deleteIfExists(journal));
             if (!running) {
                 ending(its, lock -> halt(its));
@@ -957,23 +1055,54 @@ class Sandboxes implements Callable<Integer> {
             return 0;
         }
 
+        /** The base that it would be a clone of: the newest of its template. */
+        static Optional<Box> base(Box box, List<Box> all) {
+            return all.stream().filter(b -> b.kind().equals("base") && b.mark.containsKey("ready")
+                    && b.mark.get("template").equals(box.mark.get("template")))
+                    .max(Comparator.comparing(b -> Long.parseLong(b.mark.get("ready"))));
+        }
+
+        /** The words that say of what it is made again: what it was made of, if that is still there. See {@link #of}. */
+        private List<String> origin(Box box, List<Box> all) {
+            String golden = box.mark.get("from");
+            Optional<Box> source = golden == null ? Optional.empty() : named(golden, all).filter(Box::isSandbox);
+            Optional<Box> base = base(box, all);
+            String own = template != null ? template
+                    : URLDecoder.decode(box.mark.getOrDefault("of", ""), UTF_8);
+            if (template == null && source.isPresent()) {
+                if (!source.get().is("Stopped") || source.get().disk > box.disk) {
+                    throw new Lima.Failure(box.name + " was made from " + golden + ", which "
+                            + (source.get().is("Stopped") ? "has a larger disk now" : "is to be stopped first: "
+                                    + host.command + " stop " + golden));
+                }
+                of = golden;
+                return List.of("--from", golden);
+            }
+            if (template == null && box.mark.containsKey("base") && base.isPresent()) {
+                of = base.get().name + (golden == null ? "" : ", as " + golden + ", whose clone it was, is gone");
+                return List.of("--from", base.get().name);
+            }
+            if (own.startsWith("/") && !Files.exists(Path.of(own))) {
+                throw new Lima.Failure("the template that " + box.name + " was made of is gone: " + own
+                        + "\n--template T names another one.");
+            }
+            of = (own.isEmpty() ? "sandbox's own template" : own) + " as it is now"
+                    + (box.mark.containsKey("base") ? ", as its base is gone" : "");
+            List<String> words = new ArrayList<>(List.of("--vm-type", box.vmType));
+            words.addAll(own.isEmpty() ? List.of() : List.of("--template", own));
+            words.addAll(box.mark.containsKey("base") ? List.of() : List.of("--no-base"));
+            return words;
+        }
+
         /** The words for {@code sandbox} that make it again; refused here is what could fail once the old one is gone. */
         private List<String> words(Box box, List<Box> all) {
             List<String> words = new ArrayList<>(List.of("--force-dir", "--name", box.name,
                     "--cpus", "" + box.cpus, "--memory", gib(box.memory), "--disk", gib(box.disk)));
-            Optional<Box> base = all.stream().filter(b -> b.kind().equals("base") && b.mark.containsKey("ready")
-                    && b.mark.get("template").equals(box.mark.get("template")))
-                    .max(Comparator.comparing(b -> Long.parseLong(b.mark.get("ready"))));
-            if (template != null || base.isEmpty()) {
-                if (template == null) {
-                    throw new Lima.Failure("the base that " + box.name + " was made from is gone. If it was made of"
-                            + " sandbox's own template, this brings it back: " + host.entry() + " --rebuild-base"
-                            + "\nIf not, --template T names what it was made of.");
-                }
-                words.addAll(List.of("--template", template, "--vm-type", box.vmType));
-            } else {
-                words.addAll(List.of("--from", base.get().name));
-            }
+            words.addAll(origin(box, all));
+            agents = children(lima.home.resolve("_sandbox/agents")).filter(a -> new File(a, box.name).exists())
+                    .map(File::getName).sorted().toList();
+            agents.forEach(a -> words.addAll(List.of("--add-agent", a)));
+            Map<String, String> typed = typed(box);
             if (box.mounts().isEmpty()) {
                 words.add("--mount-none");
             }
@@ -984,19 +1113,45 @@ class Sandboxes implements Callable<Integer> {
                             + m.path);
                 }
                 boolean first = !words.contains("--dir");
-                words.addAll(List.of(first ? "--dir" : "--mount", m.path + (first || !m.writable ? "" : ":w")));
+                words.addAll(first ? List.of("--dir", typed.getOrDefault(m.path.toString(), m.path.toString()))
+                        : List.of("--mount", m.path + (m.writable ? ":w" : "")));
                 if (first && !m.writable) {
                     words.add("--read-only");
                 }
             }
-            for (JsonNode f : box.config.path("portForwards")) {
-                if (!f.path("ignore").asBoolean() && f.path("guestPort").asInt() > 0
-                        && f.path("hostPort").asInt() > 0) {
-                    words.addAll(List.of("--publish", f.path("hostPort").asInt() + ":" + f.path("guestPort").asInt()));
-                }
-            }
+            box.kept().forEach((port, guest) -> words.addAll(List.of("--publish", port + ":" + guest)));
             words.add("true");
             return words;
+        }
+
+        /** Of mounts that were typed through a symlink: how. sandbox makes these links in a provision script. */
+        private static Map<String, String> typed(Box box) {
+            Map<String, String> typed = new HashMap<>();
+            for (JsonNode p : box.config.path("provision")) {
+                String script = p.path("script").asText();
+                if (script.contains("PARAM_sandbox")) {
+                    Pattern.compile("\\|\\| ln -s '(.*)' '(.*)'$", Pattern.MULTILINE).matcher(script).results()
+                            .forEach(
+                                    m -> typed.put(m.group(1).replace("'\\''", "'"), m.group(2).replace("'\\''", "'")));
+                }
+            }
+            typed.entrySet().removeIf(e -> !Box.real(e.getValue()).equals(e.getKey()));
+            return typed;
+        }
+
+        private static String forwards(Path journal) {
+            return Lima.io(() -> Files.readAllLines(journal)).get(0).split(" ", 2)[1];
+        }
+
+        private static List<JsonNode> list(JsonNode array) {
+            List<JsonNode> list = new ArrayList<>();
+            array.forEach(list::add);
+            return list;
+        }
+
+        /** Its forwards, ranges too, which --publish does not know. */
+        private static JsonNode forwards(Box box) {
+            return Lima.io(() -> new YAMLMapper().readTree(box.dir.resolve("lima.yaml").toFile())).path("portForwards");
         }
 
         private static String gib(long bytes) {
@@ -1027,6 +1182,9 @@ class Sandboxes implements Callable<Integer> {
             if (!Host.isPath(old) && named(old, all).isEmpty() && named(to, all).filter(Box::isSandbox).isPresent()) {
                 talk.say("there is no sandbox " + old + " (any more), and there is " + to);
                 Lima.io(() -> Files.deleteIfExists(notes.resolve(old)));
+                if (Files.exists(owed(to))) {
+                    boot(to);
+                }
                 return 0;
             }
             Box box = one(old, all);
@@ -1043,10 +1201,10 @@ class Sandboxes implements Callable<Integer> {
                 throw new Lima.Failure(box.name + " is protected. To rename it all the same, first: limactl unprotect "
                         + box.name);
             }
-            boolean running = box.is("Running");
+            boolean running = box.is("Running") || Files.exists(owed(box.name));
             Path note = notes.resolve(box.name);
-            ending(box.name, lock -> {
-                try (Life.Lock target = life(to).lock(to)) {
+            try (Life.Lock target = life(to).lock(to)) { // first this one, as clone and sandbox --from do
+                ending(box.name, lock -> {
                     boolean copied = Files.exists(note) && Lima.io(() -> Files.readString(note)).equals(to)
                             && Files.exists(lima.home.resolve(to).resolve("lima.yaml"));
                     if (!copied && Files.exists(lima.home.resolve(to))) {
@@ -1054,6 +1212,9 @@ class Sandboxes implements Callable<Integer> {
                     }
                     if (!copied) {
                         forget(to); // of one of that name that limactl deleted
+                    }
+                    if (running) {
+                        Host.write(owed(box.name), "");
                     }
                     halt(box.name);
                     Host.write(note, to);
@@ -1063,8 +1224,13 @@ class Sandboxes implements Callable<Integer> {
                     }
                     move(box.name, lock);
                     Lima.io(() -> Files.deleteIfExists(note));
+                });
+            } catch (Lima.Failure failure) {
+                if (Files.exists(owed(box.name))) {
+                    boot(box.name);
                 }
-            });
+                throw failure;
+            }
             talk.say(box.name + " is now " + to);
             if (running) {
                 boot(to);
@@ -1093,10 +1259,7 @@ class Sandboxes implements Callable<Integer> {
         }
 
         private void move(String name, Life.Lock lock) {
-            Path snapshots = lima.home.resolve("_sandbox/snapshots");
-            if (Files.isDirectory(snapshots.resolve(name))) {
-                Lima.io(() -> Files.move(snapshots.resolve(name), snapshots.resolve(to)));
-            }
+            hand(name, to);
             lock.making("delete " + name, null);
             life(name).delete(name);
             forget(name);
@@ -1130,15 +1293,15 @@ class Sandboxes implements Callable<Integer> {
             if (memory != null && bytes("--memory", memory) > total) {
                 throw new Lima.Failure(2, "--memory " + memory + ": this computer has " + gib(total));
             }
-            if (disk != null && bytes("--disk", disk) < is.node.path("disk").asLong()) {
+            if (disk != null && bytes("--disk", disk) < is.disk) {
                 throw new Lima.Failure(2, "--disk " + disk + ": the disk of " + is.name + " has "
-                        + gib(is.node.path("disk").asLong()) + ", and a disk cannot shrink");
+                        + gib(is.disk) + ", and a disk cannot shrink");
             }
             if (disk != null && bytes("--disk", disk) > space) {
                 throw new Lima.Failure(2, "--disk " + disk + ": the file system of " + is.dir + " has " + gib(space));
             }
             List<String> settings = new ArrayList<>();
-            if (cpus != null && cpus != is.node.path("cpus").asInt()) {
+            if (cpus != null && cpus != is.cpus) {
                 settings.add(".cpus = " + cpus);
             }
             Map.of("memory", Optional.ofNullable(memory), "disk", Optional.ofNullable(disk)).forEach((key, size) -> size
@@ -1149,9 +1312,9 @@ class Sandboxes implements Callable<Integer> {
 
         /** Does limactl tell of what was asked? */
         boolean hold(Box is) {
-            return (cpus == null || cpus == is.node.path("cpus").asInt())
-                    && (memory == null || bytes("", memory) == is.node.path("memory").asLong())
-                    && (disk == null || bytes("", disk) == is.node.path("disk").asLong());
+            return (cpus == null || cpus == is.cpus)
+                    && (memory == null || bytes("", memory) == is.memory)
+                    && (disk == null || bytes("", disk) == is.disk);
         }
 
         private static String number(String what, String text) {
@@ -1176,13 +1339,6 @@ class Sandboxes implements Callable<Integer> {
     static final class Yaml {
         private Yaml() {}
 
-        static void write(Path file, String text) {
-            Lima.io(() -> {
-                Path part = Files.createTempFile(file.getParent(), ".sandboxes", ".tmp");
-                return Files.move(Files.writeString(part, text), file, StandardCopyOption.ATOMIC_MOVE);
-            });
-        }
-
         /**
          * Carries out settings in a copy, by limactl itself, which keeps comments and refuses what it cannot read; for a
          * file it does so while the instance runs (limactl tells it from a name by its ending). Then puts the copy in
@@ -1191,7 +1347,7 @@ class Sandboxes implements Callable<Integer> {
         static void set(Verb verb, Box is, List<String> settings, Predicate<Box> wanted) {
             Path copy = verb.lima.state("edit").resolve(is.name + ".set.yaml");
             String before = Lima.io(() -> Files.readString(is.dir.resolve("lima.yaml")));
-            write(copy, before);
+            Host.write(copy, before);
             try {
                 List<String> call = new ArrayList<>(List.of("edit", "--tty=false"));
                 settings.forEach(s -> call.addAll(List.of("--set", s)));
@@ -1206,10 +1362,10 @@ class Sandboxes implements Callable<Integer> {
         static void put(Verb verb, Box is, String text, Predicate<Box> wanted) {
             Path yaml = is.dir.resolve("lima.yaml");
             String before = Lima.io(() -> Files.readString(yaml));
-            write(yaml, text);
+            Host.write(yaml, text);
             if (verb.all().stream().filter(b -> b.name.equals(is.name) && b.isSandbox() && !b.is("Broken"))
                     .noneMatch(wanted)) {
-                write(yaml, before);
+                Host.write(yaml, before);
                 throw new Lima.Failure(is.name + " was not changed: limactl does not tell of what was wanted, so its"
                         + " lima.yaml is as before");
             }
@@ -1269,7 +1425,7 @@ class Sandboxes implements Callable<Integer> {
             if (!wanted.equals(is.mountWords())) {
                 settings.addAll(mountSettings(this, is, null, wanted, forceDir));
             }
-            boolean ran = Files.exists(lima.state("restart").resolve(is.name));
+            boolean ran = Files.exists(owed(is.name));
             if (settings.isEmpty() && !ran) {
                 talk.say(is.name + " is so already");
                 return 0;
@@ -1280,8 +1436,8 @@ class Sandboxes implements Callable<Integer> {
                 }
             });
             Box now = box(is.name);
-            talk.say(is.name + " has " + now.node.path("cpus") + " cpus, " + Sizes.gib(now.node.path("memory").asLong())
-                    + " memory, " + Sizes.gib(now.node.path("disk").asLong()) + " disk, mounts: "
+            talk.say(is.name + " has " + now.cpus + " cpus, " + Sizes.gib(now.memory)
+                    + " memory, " + Sizes.gib(now.disk) + " disk, mounts: "
                     + (now.mountWords().isEmpty() ? "none" : String.join(", ", now.mountWords())));
             return 0;
         }
@@ -1297,8 +1453,7 @@ class Sandboxes implements Callable<Integer> {
 
         private String typed(String word) {
             String path = word.replaceFirst(":w$", "");
-            path = path.equals("~") || path.startsWith("~/") ? host.env.get("HOME") + path.substring(1) : path;
-            return Box.real(host.cwd.resolve(path).normalize().toString()) + (word.endsWith(":w") ? ":w" : "");
+            return Box.real(host.path(path).toString()) + (word.endsWith(":w") ? ":w" : "");
         }
 
         /** What gives an instance these mounts: told by sandbox, which knows what may be mounted and how odd paths are. */
@@ -1314,8 +1469,7 @@ class Sandboxes implements Callable<Integer> {
         private int editor(Box is) {
             String editor = Stream.of("VISUAL", "EDITOR").map(host.env::get).filter(e -> e != null && !e.isBlank())
                     .findFirst().orElse("vi");
-            if (Lima.io(() -> new ProcessBuilder("sh", "-c", "test -t 0 && test -t 1").inheritIO().start()
-                    .waitFor()) != 0) {
+            if (!host.stdinTty || !host.stdoutTty) {
                 throw new Lima.Failure(2, "nothing is to be changed, and there is no terminal for " + editor);
             }
             Path draft = lima.state("edit").resolve(is.name + ".yaml");
@@ -1323,7 +1477,7 @@ class Sandboxes implements Callable<Integer> {
             if (Files.exists(draft)) {
                 talk.say("opening the draft that was refused: " + draft);
             } else {
-                Yaml.write(draft, before);
+                Host.write(draft, before);
             }
             int code = Lima.io(() -> {
                 ProcessBuilder builder = new ProcessBuilder("sh", "-c", editor + " \"$1\"", "sh", draft.toString());
@@ -1344,8 +1498,8 @@ class Sandboxes implements Callable<Integer> {
                         + "\nThe same command opens your text again, which is kept in " + draft);
             }
             around(is, () -> Yaml.put(this, is, after,
-                    b -> b.node.path("disk").asLong() >= is.node.path("disk").asLong()
-                            && b.node.path("cpus").asInt() > 0));
+                    b -> b.disk >= is.disk
+                            && b.cpus > 0));
             Lima.io(() -> Files.deleteIfExists(draft));
             talk.say(is.name + " is changed");
             return 0;
@@ -1465,9 +1619,9 @@ class Sandboxes implements Callable<Integer> {
             }
             if (live.isEmpty()) {
                 List<String> call = new ArrayList<>(List.of("sh", "-c", "exec \"$@\" >/dev/null 2>&1", "sh"));
-                call.addAll(lima.sshCommand(is.name, List.of("-S", socket(is).toString(), "-MNf",
+                call.addAll(lima.sshCommand(is.name, List.of("-S", forwardsSocket(is.name).toString(), "-MNf",
                         "-o", "ServerAliveInterval=20", "-o", "ServerAliveCountMax=6")));
-                Lima.io(() -> Files.deleteIfExists(socket(is)));
+                Lima.io(() -> Files.deleteIfExists(forwardsSocket(is.name)));
                 lima.run(Duration.ofMinutes(2), null, call);
             }
             live.put(port, guest);
@@ -1495,19 +1649,14 @@ class Sandboxes implements Callable<Integer> {
             }
         }
 
-        /** The socket of the connection that has the forwards; closing it closes them all. */
-        private Path socket(Box is) {
-            lima.state("f");
-            return lima.socket(is.name).resolveSibling("../f/" + Lima.hash(is.name).substring(0, 8)).normalize();
-        }
-
         private Lima.Result master(Box is, String what, int port, int guest) {
-            return lima.run(Duration.ofMinutes(1), null, lima.sshCommand(is.name, List.of("-S", socket(is).toString(),
-                    "-O", what, "-L", "127.0.0.1:" + port + ":localhost:" + guest)));
+            return lima.run(Duration.ofMinutes(1), null,
+                    lima.sshCommand(is.name, List.of("-S", forwardsSocket(is.name).toString(),
+                            "-O", what, "-L", "127.0.0.1:" + port + ":localhost:" + guest)));
         }
 
         private void note(Box is, Map<Integer, Integer> live) {
-            Yaml.write(lima.state("forwards").resolve(is.name), live.entrySet().stream()
+            Host.write(lima.state("forwards").resolve(is.name), live.entrySet().stream()
                     .map(e -> e.getKey() + " " + e.getValue() + "\n").collect(Collectors.joining()));
         }
 
@@ -1515,8 +1664,9 @@ class Sandboxes implements Callable<Integer> {
         private Map<Integer, Integer> live(Box is) {
             Map<Integer, Integer> live = new TreeMap<>();
             Path noted = lima.state("forwards").resolve(is.name);
-            if (Files.exists(noted) && Files.exists(socket(is)) && lima.run(Duration.ofMinutes(1), null,
-                    lima.sshCommand(is.name, List.of("-S", socket(is).toString(), "-O", "check"))).code() == 0) {
+            if (Files.exists(noted) && Files.exists(forwardsSocket(is.name)) && lima.run(Duration.ofMinutes(1), null,
+                    lima.sshCommand(is.name, List.of("-S", forwardsSocket(is.name).toString(), "-O", "check")))
+                    .code() == 0) {
                 Lima.io(() -> Files.readAllLines(noted)).stream().map(l -> l.split(" "))
                         .forEach(l -> live.put(Integer.parseInt(l[0]), Integer.parseInt(l[1])));
             }
@@ -1545,8 +1695,7 @@ class Sandboxes implements Callable<Integer> {
                                     "kept", is.kept().containsKey(e.getKey())))
                             .toList()));
             if (json) {
-                host.out.println(Lima.io(() -> Lima.JSON.writerWithDefaultPrettyPrinter()
-                        .writeValueAsString(rows.values())));
+                host.json(rows.values());
             } else {
                 host.out.printf("%-6s %-16s %-16s %s%n", "GUEST", "ADDRESS", "PROGRAM", "THIS COMPUTER");
                 rows.forEach((port, row) -> host.out.println(String.format("%-6d %-16s %-16s %s", port,
@@ -1619,6 +1768,9 @@ class Sandboxes implements Callable<Integer> {
                 throw new Lima.Failure(2, "'" + tag + "' cannot be a tag: it begins with a letter");
             }
             Box is = box(source);
+            if (name.equals(is.name)) { // one lock cannot be had twice
+                throw exists();
+            }
             Set<String> mounts;
             try (Life.Lock lock = life(name).lock(name); Life.Lock held = life(is.name).lock(is.name)) {
                 mounts = make(box(is.name), lock);
@@ -1635,14 +1787,17 @@ class Sandboxes implements Callable<Integer> {
             return 0;
         }
 
+        private Lima.Failure exists() {
+            return new Lima.Failure(name + " exists already. To delete it: " + host.command + " delete " + name);
+        }
+
         /** A failure or an interruption leaves nothing of NAME: see Life.Lock.making. */
         private Set<String> make(Box is, Life.Lock lock) {
             if (all().stream().anyMatch(b -> b.name.equals(name)) || Files.exists(lima.home.resolve(name))) {
-                throw new Lima.Failure(name + " exists already. To delete it: " + host.command + " delete "
-                        + name);
+                throw exists();
             }
             if (!is.is("Stopped")) {
-                throw new Lima.Failure(is.name + " is " + is.node.path("status").asText().toLowerCase(Locale.ROOT)
+                throw new Lima.Failure(is.name + " is " + is.status.toLowerCase(Locale.ROOT)
                         + ", and only a stopped one can be cloned: " + host.command + " stop " + is.name);
             }
             Path kept = tag == null ? null : lima.state("snapshots").resolve(is.name).resolve(tag);
@@ -1774,7 +1929,7 @@ class Sandboxes implements Callable<Integer> {
                     : names.stream().map(this::box).toList();
             List<Map<String, Object>> rows = wanted.stream().map(this::row).toList();
             if (json) {
-                host.out.println(Lima.io(() -> Lima.JSON.writerWithDefaultPrettyPrinter().writeValueAsString(rows)));
+                host.json(rows);
             } else {
                 host.out.printf("%-18s %20s %20s %8s %9s%n", "NAME", "MEMORY", "DISK", "DOCKER", "HERE");
                 rows.forEach(r -> host.out.printf("%-18s %20s %20s %8s %9s%n", r.get("name"), of(r, "memory"),
@@ -1793,9 +1948,9 @@ class Sandboxes implements Callable<Integer> {
         private Map<String, Object> row(Box is) {
             Map<String, Object> row = new LinkedHashMap<>();
             row.put("name", is.name);
-            row.put("status", is.node.path("status").asText());
-            row.put("memory", is.node.path("memory").asLong());
-            row.put("disk", is.node.path("disk").asLong());
+            row.put("status", is.status);
+            row.put("memory", is.memory);
+            row.put("disk", is.disk);
             row.put("host", onDisk(lima, is));
             if (is.is("Running")) {
                 life(is.name).connect(is.name, Duration.ofMinutes(1));
@@ -1861,7 +2016,8 @@ class Sandboxes implements Callable<Integer> {
             description = {
                     "Copies a file or a directory into a sandbox or out of it; one of SRC and DST is",
                     "NAME:PATH. DST is a directory that exists, or the copy's own name. A - stands",
-                    "for stdin or stdout. Links that lead out of what is copied out are left out.%n"
+                    "for stdin or stdout. A link as SRC stands for what it points to; of the links in a",
+                    "directory that is copied out, those that lead out of it are left out.%n"
             },
             sortOptions = false,
             footer = {"", "Examples:", "  sandboxes cp notes.txt myapp:/tmp/", "  sandboxes cp myapp:~/report ./report",
@@ -1896,8 +2052,7 @@ class Sandboxes implements Callable<Integer> {
             if (here.equals("-")) {
                 return pipe(is, out ? "exec cat -- " + guest : "exec cat > " + guest);
             }
-            Path local = host.cwd.resolve(here.equals("~") || here.startsWith("~/")
-                    ? host.env.get("HOME") + here.substring(1) : here).normalize();
+            Path local = host.path(here);
             return out ? out(is, guest, base.toString(), local) : in(is, guest, base.toString(), local);
         }
 
@@ -1908,11 +2063,16 @@ class Sandboxes implements Callable<Integer> {
 
         /** Unpacked beside its place and moved there, so that a link in the guest's place is not written through. */
         private int in(Box is, String guest, String base, Path local) {
-            if (!Files.exists(local, LinkOption.NOFOLLOW_LINKS)) {
+            if (!Files.exists(local)) {
                 throw new Lima.Failure("no such file: " + local);
             }
-            String script = "set -eu; d=" + guest + "; b=" + Lima.quote(base) + "; " + """
-                    if [ -d "$d" ]; then d=${d%/}/$b; fi
+            Path real = Lima.io(() -> local.toRealPath());
+            if (real.getNameCount() == 0) {
+                throw new Lima.Failure(local + " is /");
+            }
+            String script = "set -eu; d=" + guest + "; n=" + Lima.quote(base) + "; b="
+                    + Lima.quote(real.getFileName().toString()) + "; " + """
+                    if [ -d "$d" ]; then d=${d%/}/$n; fi
                     p=$(dirname -- "$d")
                     [ -d "$p" ] || { echo "no such directory: $p" >&2; exit 1; }
                     t=$(mktemp -d -- "$p/.sandboxes-cp.XXXXXX")
@@ -1920,8 +2080,8 @@ class Sandboxes implements Callable<Integer> {
                     tar -xpf - -C "$t"
                     cp -a --remove-destination -T -- "$t/$b" "$d"
                     """;
-            Path parent = local.getParent();
-            return tar(List.of("tar", "-cf", "-", "-C", parent.toString(), "--", base),
+            return tar(
+                    List.of("tar", "-cf", "-", "-C", real.getParent().toString(), "--", real.getFileName().toString()),
                     lima.sshCommand(is.name, List.of("-T"), "exec sh -c " + Lima.quote(script)), is);
         }
 
@@ -1937,10 +2097,16 @@ class Sandboxes implements Callable<Integer> {
             }
             Path fresh = Lima.io(() -> Files.createTempDirectory(parent, ".sandboxes-cp"));
             try {
-                String script = "p=" + guest + "; exec tar -cf - -C \"$(dirname -- \"$p\")\" -- " + Lima.quote(base);
+                String script = "p=$(readlink -f -- " + guest + ") && [ \"$p\" != / ] &&"
+                        + " exec tar -cf - -C \"$(dirname -- \"$p\")\" -- \"$(basename -- \"$p\")\"";
                 tar(lima.sshCommand(is.name, List.of("-T"), "exec sh -c " + Lima.quote(script)),
                         List.of("tar", "-xpof", "-", "-C", fresh.toString()), is);
-                Path root = fresh.resolve(base);
+                List<File> sent = children(fresh).toList(); // its name is the guest's, which does not matter
+                if (sent.size() != 1) {
+                    throw new Lima.Failure(
+                            "not copied: " + is.name + " sent " + sent.size() + " files in place of one");
+                }
+                Path root = sent.get(0).toPath();
                 List<Path> left = new ArrayList<>();
                 place(root, root, target, left);
                 left.forEach(l -> talk.say("left out: " + l + ", no file, directory or link inside of what is copied"));
@@ -2060,15 +2226,20 @@ class Sandboxes implements Callable<Integer> {
                 function __sandboxes_tags
                     set -q LIMA_HOME; and set -l home $LIMA_HOME; or set -l home $HOME/.lima
                     set -l words (commandline -opc)
-                    test (count $words) -ge 3; and ls $home/_sandbox/snapshots/$words[-1] 2>/dev/null
+                    ls $home/_sandbox/snapshots/$words[-1] 2>/dev/null
+                end
+                function __sandboxes_snapshot_at
+                    set -l words (commandline -opc)
+                    test "$words[2]" = snapshot; and set -e words[1]
+                    string match -q '*snapshot' -- $words[1]; and test (count $words) -eq $argv[1]
                 end
                 function __sandboxes_at
                     test (count (commandline -opc)) -eq $argv[1]
                 end
                 complete -c sandboxes -f
-                complete -c snapshot -n '__sandboxes_at 1' -f -a 'create list apply delete try'
-                complete -c snapshot -n '__sandboxes_at 2' -f -a '(__sandboxes_names)'
-                complete -c snapshot -n '__sandboxes_at 3' -f -a '(__sandboxes_tags)'
+                complete -c snapshot -c sandbox -n '__sandboxes_snapshot_at 1' -f -a 'create list apply delete try'
+                complete -c snapshot -c sandbox -n '__sandboxes_snapshot_at 2' -f -a '(__sandboxes_names)'
+                complete -c snapshot -c sandbox -n '__sandboxes_snapshot_at 3' -f -a '(__sandboxes_tags)'
                 complete -c sandbox -n '__sandboxes_at 1' -f -a 'VERBS snapshot (__sandboxes_names)'
                 complete -c sandbox -n '__sandboxes_at 2; and not __fish_seen_subcommand_from VERBS snapshot' -a 'AGENTS'
                 complete -c sandboxes -n '__sandboxes_at 1' -a 'VERBS'
@@ -2333,6 +2504,11 @@ class Sandboxes implements Callable<Integer> {
             return cwd.resolve(word.equals("~") || word.startsWith("~/") ? home + word.substring(1) : word).normalize();
         }
 
+        /** Writes a value to stdout as JSON. */
+        void json(Object value) {
+            out.println(Lima.io(() -> Lima.JSON.writerWithDefaultPrettyPrinter().writeValueAsString(value)));
+        }
+
         String tilde(Path path) {
             Path home = Path.of(env.getOrDefault("HOME", "/"));
             return path.startsWith(home) && home.getNameCount() > 0 ? "~/" + home.relativize(path) : path.toString();
@@ -2362,17 +2538,28 @@ class Sandboxes implements Callable<Integer> {
                         "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-cp", path,
                         "-Dsandbox.command=" + entry(), "dev.limasandbox.Sandbox");
             }
-            Path file = cwd.resolve("sandbox.java");
-            boolean alone = command.equals("jbang sandboxes.java");
             String jbang = lima.which("jbang");
-            if (command.startsWith("jbang ") && !jbang.equals("jbang") && (!alone || Files.exists(file))) {
-                return List.of(jbang, alone ? file.toString() : entry().substring("jbang ".length()));
+            boolean alone = command.equals("jbang sandboxes.java");
+            Path file = cwd.resolve("sandbox.java");
+            String alias = !alone ? entry().replaceFirst("^jbang ", "")
+                    : Files.exists(file) ? file.toString() : catalog() ? "sandbox@org" : "";
+            if (command.startsWith("jbang ") && !jbang.equals("jbang") && !alias.isEmpty()) {
+                return List.of(jbang, alias);
             }
             if (!lima.which("sandbox").equals("sandbox")) {
                 return List.of(lima.which("sandbox"));
             }
-            throw new Lima.Failure("this needs sandbox.java of this project, which makes and starts sandboxes; put"
-                    + " beside sandboxes.java it is run from there, or install it: jbang app install sandbox@org");
+            throw new Lima.Failure("this needs sandbox.java of this project, which makes and starts sandboxes. To get"
+                    + " it: put it here beside sandboxes.java, or\n  jbang app install sandbox@org");
+        }
+
+        /** Does JBang know this project's catalog? */
+        private boolean catalog() {
+            Path jbang = Path.of(env.getOrDefault("JBANG_DIR", env.getOrDefault("HOME", "/") + "/.jbang"));
+            return Optional.of(jbang.resolve("jbang-catalog.json")).filter(Files::exists)
+                    .map(f -> Lima.io(() -> Lima.JSON.readTree(f.toFile())))
+                    .filter(c -> c.at("/catalogs/org").isObject())
+                    .isPresent();
         }
 
         /** Writes a file at once or not at all. */

@@ -239,7 +239,8 @@ class Snapshot {
                     description = "The sandbox; '.' for this directory's.") String name,
             @Option(names = {"-q", "--quiet"}, description = "Only the tags.") boolean tags,
             @Option(names = "--json", description = "As JSON: tag, method, created.") boolean json) {
-        List<Kept> all = new Snapshots(instance(name, true), null).all();
+        Sandboxed is = instance(name, true);
+        List<Kept> all = new Snapshots(is, null).all();
         if (json) {
             host.out.println(all.stream().map(Kept::json).collect(Collectors.joining(",\n ", "[", "]")));
         } else if (tags) {
@@ -252,6 +253,11 @@ class Snapshot {
         }
         if (all.isEmpty() && !json) {
             host.say("no snapshots of " + name + "; to make one: " + host.command + " create " + name + " TAG");
+        }
+        if (is.status.equals("Stopped") && Files.exists(owed(is.name))) {
+            host.say("an interrupted call left " + is.name + " stopped; to start it: " + host.sibling("sandboxes")
+                    + " start "
+                    + is.name);
         }
         return 0;
     }
@@ -348,14 +354,22 @@ class Snapshot {
                     .format(Instant.now().atZone(ZoneId.systemDefault()));
             repository = new Repository(dir, tag);
             repository.mustBeClean();
-            atRest(name, manner, of -> new Plan(true, () -> of.create(tag, of.qcow2())));
-            Lima.io(() -> Files.writeString(note, repository.note.toString()));
+            host.sandbox(lima); // before anything is stopped: is there a sandbox command at all?
+            atRest(name, manner, of -> new Plan(true, () -> {
+                Lima.io(() -> Files.writeString(note, repository.note.toString())); // a kill leaves a trial to be ended
+                try {
+                    of.create(tag, of.qcow2());
+                } catch (Lima.Failure failure) {
+                    Lima.io(() -> Files.deleteIfExists(note));
+                    throw failure;
+                }
+            }));
             repository.begin();
             host.say("trial " + tag + ": on the branch agent/" + tag + " of " + repository.top);
             code = sandbox(name, dir);
             host.say("the command ended with exit code " + code);
         }
-        if (keep || !discard && wantsToKeep()) {
+        if (keep || !discard && wantsToKeep(name)) {
             atRest(name, manner, of -> new Plan(true, () -> { // nobody in it changes the repository meanwhile
                 repository.keep();
                 of.delete(repository.tag);
@@ -380,9 +394,9 @@ class Snapshot {
     }
 
     /** Asks until there is an answer; without one the trial stays open. */
-    private boolean wantsToKeep() {
+    private boolean wantsToKeep(String name) {
         while (true) {
-            host.err.print("snapshot: keep or discard what it did? [keep/discard] ");
+            host.err.print("snapshot: keep or discard what it did? [k/d] ");
             host.err.flush();
             StringBuilder answer = new StringBuilder();
             int c = Lima.io(host.in::read);
@@ -390,25 +404,19 @@ class Snapshot {
                 answer.append((char) c);
             }
             String word = answer.toString().strip().toLowerCase(Locale.ROOT);
-            if (word.equals("keep") || word.equals("discard")) {
-                return word.equals("keep");
+            if (word.matches("k|keep|d|discard")) {
+                return word.startsWith("k");
             }
             if (c < 0) {
                 throw new Lima.Failure(
-                        "the trial stays open; to end it the same call with --keep or --discard in place of"
-                                + " the command");
+                        "the trial stays open; to end it: " + host.command + " try " + name + " --keep (or --discard)");
             }
         }
     }
 
     /** Runs the command by the script sandbox: of the same class path, else by its JBang name. */
     private int sandbox(String name, Path dir) {
-        String sandbox = host.sibling("sandbox");
-        List<String> call = new ArrayList<>(Snapshot.class.getResource("Sandbox.class") != null
-                ? List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp",
-                        System.getProperty("java.class.path"), "-Dsandbox.command=" + sandbox,
-                        "dev.limasandbox.Sandbox")
-                : List.of(sandbox.split(" ")));
+        List<String> call = new ArrayList<>(host.sandbox(lima));
         call.addAll(List.of(name, dir.toString(), "--"));
         call.addAll(command);
         return Lima.io(() -> {
@@ -435,19 +443,19 @@ class Snapshot {
             Sandboxed is = instance(name, manner.foreign);
             Snapshots of = new Snapshots(is, lock);
             of.mend();
-            Plan plan = planner.apply(of);
-            boolean running = plan.atRest && is.status.equals("Running");
-            if (running) {
-                stop(is, manner);
-            }
             try {
+                Plan plan = planner.apply(of);
+                if (plan.atRest && is.status.equals("Running")) {
+                    stop(is, manner);
+                }
                 plan.work.run();
                 of.record();
             } finally {
-                if (running) {
+                if (Files.exists(owed(name))) { // by this call or one that was killed
                     life.start(name, Duration.ofMinutes(30), lock); // an emulated machine takes its time
                     lock.making("", null);
                     require(name, "Running");
+                    Lima.io(() -> Files.deleteIfExists(owed(name)));
                 }
             }
         }
@@ -461,8 +469,14 @@ class Snapshot {
                     + "\nFor this it has to stop, which ends them: --force does it, --when-idle waits for their end.");
         }
         host.say("stopping " + is.name + "; it is started again afterwards");
+        Lima.io(() -> Files.writeString(owed(is.name), ""));
         life.stop(is.name);
         require(is.name, "Stopped");
+    }
+
+    /** Where it is noted that a call stopped a sandbox to start it again; the next call does, here or of sandboxes. */
+    private Path owed(String name) {
+        return lima.state("restart").resolve(name);
     }
 
     private void require(String name, String status) {
@@ -1071,6 +1085,31 @@ class Snapshot {
                             System.getenv("JBANG_LAUNCH_CMD") != null ? "jbang snapshot.java" : "snapshot"),
                     Lima.io(() -> new ProcessBuilder("sh", "-c", "test -t 0 && test -t 2").inheritIO().start()
                             .waitFor() == 0));
+        }
+
+        /** How {@code sandbox} is started from here: beside us on the class path, as a file, or by its JBang name. */
+        List<String> sandbox(Lima lima) {
+            String sandbox = sibling("sandbox");
+            if (Snapshot.class.getResource("Sandbox.class") != null) {
+                return List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp",
+                        System.getProperty("java.class.path"), "-Dsandbox.command=" + sandbox,
+                        "dev.limasandbox.Sandbox");
+            }
+            String jbang = lima.which("jbang");
+            Path file = cwd.resolve("sandbox.java");
+            Path catalog = Path.of(env.getOrDefault("JBANG_DIR", env.getOrDefault("HOME", "/") + "/.jbang"),
+                    "jbang-catalog.json");
+            String alias = !command.equals("jbang snapshot.java") ? sandbox.replaceFirst("^jbang ", "")
+                    : Files.exists(file) ? file.toString() : Files.exists(catalog) && Lima.io(() -> Lima.JSON
+                            .readTree(catalog.toFile())).at("/catalogs/org").isObject() ? "sandbox@org" : "";
+            if (command.startsWith("jbang ") && !jbang.equals("jbang") && !alias.isEmpty()) {
+                return List.of(jbang, alias);
+            }
+            if (!lima.which("sandbox").equals("sandbox")) {
+                return List.of(lima.which("sandbox"));
+            }
+            throw new Lima.Failure("this needs sandbox.java of this project, which runs the command. To get it: put it"
+                    + " here beside snapshot.java, or\n  jbang app install sandbox@org");
         }
 
         /** Another script of this project, spelled as this one was; in a checkout the launcher itself is sandbox. */

@@ -92,6 +92,47 @@ class JBangTest {
     }
 
     @Test
+    void aScriptAloneFindsSandboxOrSaysHowToGetIt() throws IOException {
+        Path folder = Files.createTempDirectory(temporary, "alone").toRealPath();
+        Path log = folder.resolve("log");
+        Path bin = Files.createDirectory(folder.resolve("bin"));
+        Path box = Files.createDirectories(folder.resolve("lima/x"));
+        Files.createFile(box.resolve("lima.yaml"));
+        program(bin.resolve("jbang"), "echo jbang \"$@\" >>" + log);
+        program(bin.resolve("limactl"),
+                "echo limactl \"$@\" >>" + log + "\necho '{\"name\":\"x\",\"status\":\"Stopped\","
+                        + "\"dir\":\"" + box
+                        + "\",\"cpus\":1,\"config\":{\"param\":{\"sandbox\":\"v=1 kind=sandbox\"}}}'");
+        Map<String, String> environment = Map.of("PATH", bin + ":" + System.getenv("PATH"), "HOME", folder.toString(),
+                "LIMA_HOME", folder.resolve("lima").toString(), "JBANG_LAUNCH_CMD", "jbang");
+        for (String script : List.of("sandboxes.java", "snapshot.java")) {
+            Files.copy(Programs.ROOT.resolve("scripts").resolve(script), folder.resolve(script));
+        }
+        Programs.run(folder, environment, "", List.of("sh", "-c", "git init -q repo && cd repo && git -c user.name=a"
+                + " -c user.email=b commit -q --allow-empty -m first")).exits(0);
+        List<String[]> calls = List.of(new String[]{"run", "sandboxes.java", "reset", "x", "--yes"},
+                new String[]{"run", "snapshot.java", "try", "x", "repo", "--keep", "--", "true"});
+        for (String[] call : calls) {
+            String err = run(folder, environment, call).exits(125).err();
+            assertTrue(err.contains("sandbox.java") && err.contains("\n  jbang app install sandbox@org"), err);
+        }
+        assertTrue(Files.readAllLines(log).stream().allMatch(l -> l.startsWith("limactl list ")),
+                "nothing was changed");
+
+        Files.writeString(Files.createDirectory(folder.resolve(".jbang")).resolve("jbang-catalog.json"),
+                "{\"catalogs\":{\"org\":{\"catalog-ref\":\"https://example.com/catalog.json\"}}}");
+        run(folder, environment, "run", "sandboxes.java", "start", "x").exits(0);
+        assertTrue(Files.readString(log).contains("jbang sandbox@org --mount-none --name x true\n"));
+        Files.createFile(folder.resolve("sandbox.java"));
+        run(folder, environment, "run", "sandboxes.java", "start", "x").exits(0);
+        assertTrue(Files.readString(log).contains("jbang " + folder + "/sandbox.java --mount-none --name x true\n"));
+    }
+
+    private static void program(Path file, String text) throws IOException {
+        assertTrue(Files.writeString(file, "#!/bin/sh\n" + text + "\n").toFile().setExecutable(true));
+    }
+
+    @Test
     void aliasesAreListedWithDescriptions() {
         String list = jbang(Programs.ROOT, "alias", "list").exits(0).out();
         for (Path script : Programs.scripts()) {

@@ -194,6 +194,44 @@ class SandboxesLifeTest {
     }
 
     @Test
+    void resetMakesItOfWhatItWasMadeOf() {
+        Path link = World.link(world.project("typed").resolve("link"), project);
+        World.write(world.lima.resolve("_sandbox/agents/opencode/kept"), "");
+        try {
+            world.cli().run("--mount-none", "golden", "sh", "-c", "mkdir -p ~/.local/bin; cd ~/.local/bin;"
+                    + " printf '#!/bin/sh\\nmkdir -p ~/.local/bin; cp ~/.profile ~/.local/bin/opencode;"
+                    + " printf \"#!/bin/sh\\\\n\" >~/.local/bin/opencode; chmod +x ~/.local/bin/opencode' >npm;"
+                    + " chmod +x npm; echo golden >~/golden").exits(0);
+            world.stop("golden");
+            world.at(project).run("--from", "golden", "--dir", link.toString(), "--name", "kept", "true").exits(0);
+            world.stop("kept");
+            world.limactl("edit", "--tty=false", "--set", ".portForwards += [{\"guestPortRange\":[19000,19009],"
+                    + "\"hostPortRange\":[19000,19009]}]", "kept");
+            String forwards = world.config("kept").path("portForwards").toString();
+            world.cli().run("start", "golden").exits(0);
+            world.cli().run("reset", "kept", "--yes").exits(125).errHas("golden", "stop golden");
+            world.cli().run("stop", "golden").exits(0);
+            world.cli().run("reset", "kept").exits(125).errHas("anew, of golden?", "opencode (installed anew)",
+                    "published ports", "--yes");
+            world.cli().run("reset", "kept", "--yes").exits(0).errHas("installing opencode");
+            assertEquals(forwards, world.config("kept").path("portForwards").toString());
+            assertEquals("Stopped", world.status("kept"));
+            world.at(project).run("kept", "sh", "-c", "cat ~/golden; ls ~/.local/bin; test -e \"$0/.\" && echo link",
+                    link.toString()).exits(0).out("golden\nnpm\nopencode\nlink\n");
+            world.delete("golden");
+            world.cli().run("reset", "kept").exits(125).errHas("as golden, whose clone it was, is gone");
+
+            String template = world.template("user", "true\n").toString();
+            world.cli().run("--no-base", "--template", template, "--mount-none", "golden", "true").exits(0);
+            world.cli().run("reset", "golden").exits(125).errHas("anew, of " + template + " as it is now?");
+            assertTrue(Files.exists(Path.of(template)) && new java.io.File(template).delete());
+            world.cli().run("reset", "golden", "--yes").exits(125).errHas(template, "--template");
+        } finally {
+            world.delete("golden", "kept");
+        }
+    }
+
+    @Test
     void renameTakesItAlongAndSurvivesAKill() {
         make();
         snapshot("life");
@@ -231,19 +269,118 @@ class SandboxesLifeTest {
     }
 
     @Test
+    void whatANameOwnsComesAlongAndGoes() throws IOException {
+        make();
+        int port;
+        try (java.net.ServerSocket any = new java.net.ServerSocket(0)) {
+            port = any.getLocalPort();
+        }
+        world.cli().run("ports", "life", "--add", port + ":22").exits(0);
+        world.cli().run("ports", "life").exits(0).outHas("127.0.0.1:" + port);
+        List<String> lasting = List.of("snapshots/NAME/t/meta.json", "edit/NAME.yaml", "trials/NAME.json",
+                "agents/claude/NAME");
+        List<String> ofABoot = List.of("sessions/NAME/1", "live/NAME", "forwards/NAME", "edit/NAME.set.yaml");
+        Path ours = world.lima.resolve("_sandbox");
+        for (String file : lasting) {
+            World.write(ours.resolve(file.replace("NAME", "life")), "{\"tag\":\"t\",\"top\":\"/the/repo\"}");
+        }
+        World.write(ours.resolve("sessions/life/1"), "1 gone");
+        World.write(ours.resolve("edit/life.set.yaml"), "");
+        assertEquals(List.of(), missing(ofABoot, "life"));
+
+        world.cli().run("rename", "life", "shop").exits(0);
+        assertEquals(List.of(), missing(lasting, "shop"));
+        assertEquals(List.of("locks/life.lock"), named("life"));
+        assertEquals("Running", world.status("shop"));
+        try (java.net.ServerSocket free = new java.net.ServerSocket()) {
+            free.bind(new java.net.InetSocketAddress(java.net.InetAddress.getLoopbackAddress(), port));
+        }
+        try (var sockets = Files.list(ours.resolve("f"))) {
+            assertEquals(0, sockets.count());
+        }
+
+        World.write(ours.resolve("reset/shop"), "Running\n");
+        world.cli().run("delete", "shop").exits(125).errHas("1 snapshot", "trial t ends undecided", "/the/repo",
+                "agent/t");
+        world.cli().run("delete", "shop", "--yes").exits(0);
+        assertEquals(List.of("locks/shop.lock"), named("shop"));
+        // Deleted by limactl: the next delete clears up.
+        make();
+        snapshot("life");
+        world.delete("life");
+        world.cli().run("delete", "life", "--yes").exits(0).errHas("no sandbox life");
+        assertEquals(List.of("locks/life.lock"), named("life"));
+    }
+
+    private static List<String> missing(List<String> files, String name) {
+        return files.stream().map(f -> f.replace("NAME", name))
+                .filter(f -> !Files.exists(world.lima.resolve("_sandbox").resolve(f))).toList();
+    }
+
+    /** All files of ours in whose path a name stands. */
+    private static List<String> named(String name) throws IOException {
+        Path ours = world.lima.resolve("_sandbox");
+        try (var files = Files.walk(ours)) {
+            return files.map(f -> ours.relativize(f).toString()).filter(f -> f.matches(".*\\b" + name + "\\b.*"))
+                    .sorted().toList();
+        }
+    }
+
+    @Test
+    void whatAKilledCallStoppedIsStartedByTheNext() {
+        make();
+        Path owed = world.lima.resolve("_sandbox/restart/life");
+        world.stop("life");
+        World.write(owed, "");
+        world.cli().run("list").exits(0).errHas("interrupted call left life stopped", "start life");
+        world.cli().run("cp", "life:/etc/hostname", "-").exits(0).errHas("interrupted call left life stopped");
+        assertEquals("Running", world.status("life"));
+        world.stop("life");
+        World.write(owed, "");
+        world.cli().run("stop", "life").exits(0);
+        assertFalse(Files.exists(owed));
+        World.write(owed, "");
+        world.at(project).run("life", "true").exits(0);
+        assertFalse(Files.exists(owed), "sandbox itself has started it");
+        killedAt("clone:hang", "rename", "life", "shop");
+        assertEquals("Stopped", world.status("life"));
+        world.cli().run("rename", "life", "shop").exits(0);
+        assertEquals("Running", world.status("shop"));
+        killedAt("start:hang", "rename", "shop", "life");
+        world.cli().run("rename", "shop", "life").exits(0).errHas("there is life");
+        assertEquals("Running", world.status("life"));
+    }
+
+    @Test
     void unusedBasesGo() {
         World fresh = World.fresh();
         fresh.cli().run("--rebuild-base").exits(0);
         String first = fresh.instances().get(0);
-        fresh.cli().run("delete", "--unused-bases", "--yes").exits(0).errHas(first, "stays");
+        fresh.cli().run("delete", "--unused-bases", "--yes").exits(0).errHas("no base is unused", first);
         fresh.at(fresh.project("p")).run("p", "true").exits(0);
         fresh.cli().run("--rebuild-base").exits(0);
         fresh.cli().run("delete", first, "--yes").exits(125).errHas("the disks of p");
         fresh.cli().run("delete", "--unused-bases", "--yes").exits(0).errHas("no base is unused");
         fresh.cli().run("delete", "p", "--yes").exits(0);
         fresh.cli().run("delete", "--unused-bases", "--yes").exits(0).errHas(first + " is deleted");
+        String own = fresh.instances().get(0);
         assertEquals(1, fresh.instances().size());
         assertFalse(Files.exists(fresh.lima.resolve("_sandbox/images/" + first + ".qcow2")));
+
+        // A disk that does not say so lies on the base, too; and a newer base of a template that nobody uses goes.
+        fresh.limactl("clone", own, "silent", "--tty=false", "--set", ".param.sandbox = \"\"");
+        fresh.cli().run("list", "--bases").exits(0).outHas(" silent");
+        fresh.cli().run("delete", own, "--yes").exits(125).errHas("the disks of silent");
+        String template = fresh.template("user", "true\n").toString();
+        fresh.at(fresh.project("q")).run("--template", template, "q", "true").exits(0);
+        String other = fresh.instances().stream().filter(n -> n.startsWith("base-") && !n.equals(own)).findFirst()
+                .orElseThrow();
+        fresh.cli().run("delete", own, "--yes").exits(125).errHas("the disks of silent");
+        fresh.delete("silent");
+        fresh.cli().run("delete", "--unused-bases", "--yes").exits(0).errHas("no base is unused", own, other);
+        fresh.cli().run("delete", "q", "--yes").exits(0);
+        fresh.cli().run("delete", "--unused-bases", "--yes").exits(0).errHas(other + " is deleted");
+        assertEquals(List.of(own), fresh.instances());
         fresh.close();
     }
 }

@@ -10,6 +10,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -126,9 +128,34 @@ class SandboxesListTest {
         assertEquals("clean", complete(file, "./sandbox snapshot apply listed c"));
         assertEquals("apply", complete(file, "./sandbox snapshot ap"));
         world.cli().run("sandboxes", "--completion", "tcsh").exits(2).errHas("bash, zsh or fish");
-        for (String shell : List.of("zsh", "fish")) {
-            String text = world.cli().run("sandboxes", "--completion", shell).exits(0).out();
-            assertTrue(text.contains("rename") && text.contains("when-idle") && text.contains("_names"), text);
+    }
+
+    @Test
+    void fishCompletesThemToo() {
+        Path file = World.write(world.root.resolve("completion.fish"),
+                world.cli().run("sandboxes", "--completion", "fish").exits(0).out());
+        Map<String, String> wanted = new TreeMap<>(Map.of("sandboxes stop lis", "listed", "sandbox lis", "list listed",
+                "sandbox rena", "rename", "sandbox listed cl", "claude", "sandboxes stop --when", "--when-idle",
+                "snapshot apply listed cl", "clean", "sandbox snapshot apply listed cl", "clean",
+                "sandbox snapshot ap", "apply"));
+        Map<String, String> seen = new TreeMap<>();
+        wanted.keySet().forEach(line -> seen.put(line, world.run(world.home, "fish", "--no-config", "-c",
+                "source " + file + "; complete -C '" + line + "'").strip().replaceAll("\\s+", " ")));
+        assertEquals(wanted, seen);
+    }
+
+    /** zsh completes only where it is typed. */
+    @Test
+    void zshCompletesThemToo() {
+        Path file = World.write(world.root.resolve("completion.zsh"),
+                world.cli().run("sandboxes", "--completion", "zsh").exits(0).out());
+        try (Terminal zsh = new Terminal(world.root, world.home, world.environment(), List.of("zsh", "-f", "-i"))) {
+            zsh.type("source " + file + "; echo ready$((1+1))").press("Enter").await("ready2");
+            for (String line : List.of("sandboxes stop lis|ted", "sandbox rena|me", "sandbox listed cla|ude",
+                    "sandboxes stop --when|-idle", "snapshot apply listed cl|ean", "sandbox snapshot ap|ply")) {
+                zsh.type(": ; " + line.replaceFirst("\\|.*", "")).press("Tab").await(line.replace("|", ""))
+                        .press("C-u");
+            }
         }
     }
 

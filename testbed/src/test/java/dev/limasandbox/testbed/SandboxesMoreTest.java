@@ -139,6 +139,13 @@ class SandboxesMoreTest {
             world.stop("disks");
             at().run("clone", "disks", "ofdisks", "--tag", "t1", "--start").exits(0);
             at().run("ofdisks", "sh", "-c", "cat ~/state").exits(0).out("old\n");
+            String base = world.config("ofdisks").path("param").path("sandbox").asText().replaceAll(".* base=([^ ]*).*",
+                    "$1");
+            at().run("list", "--bases").exits(0).outHas("ofdisks");
+            world.stop("ofdisks");
+            world.limactl("edit", "--tty=false", "--set", ".param.sandbox = \"v=1 kind=sandbox\"", "ofdisks");
+            at().run("list", "--bases").exits(0).outHas("ofdisks");
+            at().run("delete", base, "--yes").exits(125).errHas(base, "ofdisks");
             world.at(source).run("disks", "sh", "-c", "cat ~/state").exits(0).out("new\n");
         } finally {
             world.delete("disks", "ofdisks");
@@ -206,6 +213,18 @@ class SandboxesMoreTest {
         world.at(here).input("a\0b").run("cp", "-", "more:~/piped").exits(0);
         world.at(here).run("cp", "more:piped", "-").exits(0).out("a\0b");
         world.at(here).run("cp", "more:nothing", ".").exits(125).errHas("nothing");
+        // A link that is typed stands for what it points to, on either side.
+        at().run("more", "sh", "-c", "cd /var/tmp; ln -sfn d dirlink; ln -sfn d/link filelink").exits(0);
+        world.at(here).run("cp", "more:/var/tmp/dirlink/", "out").exits(0).silent();
+        assertTrue(Files.isExecutable(here.resolve("out/run me")) && !Files.isSymbolicLink(here.resolve("out")));
+        world.at(here).run("cp", "more:/var/tmp/filelink", "out").exits(0).silent();
+        assertEquals("#!/bin/sh\necho ran\n", World.read(here.resolve("out/filelink")));
+        assertFalse(Files.isSymbolicLink(here.resolve("out/filelink")));
+        World.remove(here.resolve("out"));
+        World.link(here.resolve("here"), here.resolve("d/run me"));
+        world.at(here).run("cp", "here", "more:/var/tmp").exits(0).silent();
+        at().run("more", "sh", "-c", "test ! -L /var/tmp/here && /var/tmp/here").exits(0).out("ran\n");
+        World.remove(here.resolve("here"));
         world.at(here).run("cp", "gone", "more:x").exits(125).errHas("no such file");
         world.at(here).run("cp", "d", "e").exits(2).errHas("NAME:PATH");
         assertEquals(List.of("back", "d"), names(here));

@@ -97,19 +97,24 @@ class SnapshotTest {
 
     /** Runs with programs in front of the real ones that kill whoever calls the Nth of them before it does anything. */
     private static boolean killedAt(int n, String... words) {
+        return killedAt("*/limactl\\ snapshot*|*/cp*|*/rm*", n, WORLD.cli(), words).exit() == 137;
+    }
+
+    /** The same for the Nth call that is like a pattern of the shell. */
+    private static Cli.Result killedAt(String calls, int n, Cli cli, String... words) {
         Path bin = WORLD.root.resolve("kill");
         Path count = WORLD.root.resolve("count");
-        for (String program : List.of("cp", "rm", "limactl")) {
+        for (String program : List.of("cp", "rm", "limactl", "git")) {
             World.executable(bin.resolve(program), "#!/bin/sh\n"
-                    + "case \"$0 $*\" in */limactl\\ snapshot*|*/cp*|*/rm*)\n"
-                    + "  echo >>" + count + "; [ $(wc -l <" + count + ") != " + n + " ] || kill -9 $PPID\nesac\n"
+                    + "case \"$0 $*\" in " + calls + ")\n"
+                    + "  echo >>" + count + "; [ $(wc -l <" + count + ") != " + n + " ] ||"
+                    + " { kill -9 $PPID; [ $1 != start ] || exit; }\nesac\n"
                     + "PATH=${PATH#*:}; exec " + program + " \"$@\"\n");
         }
         World.write(count, "");
         List<String> all = new ArrayList<>(List.of("snapshot"));
         all.addAll(List.of(words));
-        return WORLD.cli().env("PATH", bin + ":" + WORLD.environment().get("PATH")).run(all.toArray(String[]::new))
-                .exit() == 137;
+        return cli.env("PATH", bin + ":" + WORLD.environment().get("PATH")).run(all.toArray(String[]::new));
     }
 
     @ParameterizedTest
@@ -152,6 +157,28 @@ class SnapshotTest {
             for (String hidden : List.of(".part", ".apply")) {
                 assertFalse(Files.exists(WORLD.lima.resolve("_sandbox/snapshots/" + name).resolve(hidden)), hidden);
             }
+        } finally {
+            WORLD.delete(name);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"stop", "start"})
+    void whatAKilledCallStoppedRunsAgain(String point) {
+        String name = "owed-" + point;
+        try {
+            make(name, WORLD.project(name), "v1");
+            assertEquals(137, killedAt("*/limactl\\ " + point + "\\ *", 1, WORLD.cli(), "create", name, "one").exit());
+            if (point.equals("start")) {
+                assertEquals("Stopped", WORLD.status(name));
+                snapshot("list", name).exits(0).errHas("interrupted call left " + name + " stopped", " start " + name);
+            }
+            snapshot("create", name, "one").exits(point.equals("start") ? 125 : 0);
+            assertEquals("Running", WORLD.status(name));
+            assertEquals("one", tags(name));
+            WORLD.stop(name);
+            snapshot("delete", name, "one").exits(0);
+            assertEquals("Stopped", WORLD.status(name), "nothing is left to be started");
         } finally {
             WORLD.delete(name);
         }
@@ -217,6 +244,58 @@ class SnapshotTest {
             WORLD.lima.resolve("foreign/qemu.pid").toFile().delete();
             WORLD.delete("foreign");
         }
+    }
+
+    @Test
+    void aTrialCanBeEndedLaterWhateverCutItShort() {
+        String name = "later";
+        Path dir = WORLD.project(name);
+        Path note = WORLD.lima.resolve("_sandbox/trials/" + name + ".json");
+        try {
+            World.write(dir.resolve("f"), "one\n");
+            WORLD.run(dir, "sh", "-c", "git init -q -b main . && git config user.email a@b && git config user.name me"
+                    + " && git add -A && git commit -qm first");
+            make(name, dir, "v1");
+            WORLD.stop(name);
+            Cli.Result cut = killedAt("*/limactl\\ snapshot\\ apply*", 1, WORLD.at(dir), "try", name, "--discard", "--",
+                    "sh", "-c", "echo two >f; echo new >g; echo v2 >~/data");
+            assertEquals(137, cut.exit(), cut.toString());
+            WORLD.at(dir).run("snapshot", "try", name, "--discard", "--", "true").exits(2)
+                    .errHas("a trial is open in " + name, "--discard");
+            WORLD.at(dir).run("snapshot", "try", name, "--discard").exits(0).errHas("discarded");
+            assertUndone(dir, name);
+            WORLD.at(dir).run("snapshot", "try", name, "--discard").exits(2).errHas("no trial is open in " + name);
+
+            Cli.Running killed = WORLD.at(dir).start("snapshot", "try", name, "--keep", "--", "sh", "-c",
+                    "echo two >f; echo on; exec sleep 300");
+            killed.awaitOut("on").signal("KILL"); // the session holds on
+            WORLD.at(dir).run("snapshot", "try", name, "--discard").exits(125).errHas("open in later: sh", "--force");
+            WORLD.at(dir).run("snapshot", "try", name, "--discard", "--force").exits(0);
+            killed.ends(java.time.Duration.ofSeconds(30));
+            assertUndone(dir, name);
+
+            try (Terminal terminal = WORLD.at(dir).terminal("snapshot", "try", name, "--", "sh", "-c", "echo two >f")) {
+                terminal.await("keep or discard what it did? [k/d]").closeWindow();
+            }
+            assertTrue(Files.exists(note));
+            try (Terminal terminal = WORLD.at(dir).terminal("snapshot", "try", name)) {
+                terminal.await("[k/d]").type("x").press("Enter");
+                World.await(10, "it asks again", () -> terminal.screen().split("k/d", -1).length > 2);
+                terminal.type("k").press("Enter").await("kept on the branch agent/").exits(0);
+            }
+            assertFalse(Files.exists(note));
+            assertEquals("two\n", World.read(dir.resolve("f")));
+        } finally {
+            WORLD.delete(name);
+        }
+    }
+
+    private static void assertUndone(Path dir, String name) {
+        assertEquals("* main", WORLD.run(dir, "git", "branch").strip());
+        assertEquals("", WORLD.run(dir, "git", "status", "--short").strip());
+        assertEquals("one\n", World.read(dir.resolve("f")));
+        assertEquals("v1", data(name));
+        assertEquals("", tags(name).replace("before-apply", ""));
     }
 
     @Test
