@@ -3474,7 +3474,7 @@ class Sandbox implements Callable<Integer> {
 
         /** What limactl may see of our environment. QEMU and the hostagent keep it for the VM's life: no keys in it. */
         private static final Pattern PASSED = Pattern
-                .compile("PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_.*|TERM|TMPDIR|XDG_.*"
+                .compile("PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_.*|TERM|TERMINFO(_DIRS)?|TMPDIR|XDG_.*"
                         + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
 
         private static final Pattern REASON = Pattern.compile("level=(?:fatal|error) msg=\"((?:[^\"\\\\]|\\\\.)*)\"");

@@ -12,7 +12,7 @@ import java.util.stream.Stream;
 /** The programs of a pretended computer: a directory for the PATH, in which some of this one's are and others not. */
 final class Programs {
     private static final List<String> OWN = List.of("curl", "wget", "ssh", "id", "uname");
-    private static final String NOT_EVERYWHERE = "limactl|lima|qemu-.*|sudo|apt-get|dnf|pacman|zypper|apk|brew|jbang|"
+    private static final String NOT_EVERYWHERE = "limactl|lima|docker|qemu-.*|sudo|apt-get|dnf|pacman|zypper|apk|brew|jbang|"
             + String.join("|", OWN);
     private static Path usual;
 
