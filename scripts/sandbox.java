@@ -1059,7 +1059,7 @@ class Sandbox implements Callable<Integer> {
         }
 
         /** Bits 1, 2, 4 for a terminal on 0, 1, 2, 8 for root: asked of a child, as Java tells neither. */
-        private static int terminals() {
+        static int terminals() {
             try {
                 return new ProcessBuilder("sh", "-c", "n=0; test -t 0 && n=1; test -t 1 && n=$((n+2));"
                         + " test -t 2 && n=$((n+4)); test \"$(id -u)\" = 0 && n=$((n+8)); exit $n")
@@ -3344,7 +3344,7 @@ class Sandbox implements Callable<Integer> {
         }
 
         private String remote(Instance is, String id, boolean tty, String dir, List<String> command) {
-            StringBuilder settings = new StringBuilder();
+            StringBuilder settings = new StringBuilder(" LIMA_SANDBOX=" + is.name); // a build in it knows where it is
             host.env.forEach((name, value) -> {
                 if (name.equals("LANG") || name.startsWith("LC_") || name.equals("NO_COLOR")
                         || name.equals("COLORTERM")) {

@@ -1,0 +1,210 @@
+package dev.limasandbox;
+
+import java.io.File;
+import java.io.FileDescriptor;
+import java.io.FileInputStream;
+import java.io.PrintWriter;
+import java.io.Writer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.Consumer;
+import org.apache.maven.execution.MavenSession;
+import org.apache.maven.plugin.AbstractMojo;
+import org.apache.maven.plugin.MojoExecution;
+import org.apache.maven.plugin.MojoExecutionException;
+import org.apache.maven.plugin.MojoFailureException;
+import org.apache.maven.plugins.annotations.Parameter;
+
+/**
+ * What every goal has. A goal turns its parameters into a command line of {@code sandbox}, {@code sandboxes} or
+ * {@code snapshot} and calls that: making, starting and entering a sandbox exist once, there.
+ */
+abstract class LimaMojo extends AbstractMojo {
+    /** Do nothing. */
+    @Parameter(property = "lima.skip", defaultValue = "false")
+    boolean skip;
+
+    /** The sandbox's name. Without it: the sandbox that has the build's root mounted, else a new one for it. */
+    @Parameter(property = "lima.name")
+    String name;
+
+    /**
+     * A directory in place of the build's own. From outside of a tree that an agent may have changed, nothing of it runs
+     * on this computer: {@code mvn lima:exec -Dcmd=test -Dlima.dir=DIR}.
+     */
+    @Parameter(property = "lima.dir")
+    File dir;
+
+    @Parameter(defaultValue = "${basedir}", readonly = true, required = true)
+    File basedir;
+
+    @Parameter(defaultValue = "${session}", readonly = true, required = true)
+    MavenSession session;
+
+    @Parameter(defaultValue = "${mojoExecution}", readonly = true, required = true)
+    MojoExecution execution;
+
+    @Override
+    public final void execute() throws MojoExecutionException, MojoFailureException {
+        if (skip) {
+            getLog().info("skipped (lima.skip)");
+        } else if (inside() && (bound() || !worksInside())) {
+            getLog().info("this build runs in a sandbox already: lima:" + execution.getGoal() + " does nothing here");
+        } else {
+            work();
+        }
+    }
+
+    abstract void work() throws MojoExecutionException, MojoFailureException;
+
+    /** Has the goal a meaning inside of a sandbox, if somebody types it there? */
+    boolean worksInside() {
+        return false;
+    }
+
+    /** Without this a build that has exec bound to one of its phases would start itself for ever. */
+    static boolean inside() {
+        return System.getenv("LIMA_SANDBOX") != null || Files.isDirectory(Path.of("/run/sandbox"));
+    }
+
+    boolean bound() {
+        return execution.getLifecyclePhase() != null;
+    }
+
+    /** Where the command is to run: lima.dir, else the current module's directory. */
+    Path where() throws MojoExecutionException {
+        if (dir != null && !dir.isDirectory()) {
+            throw new MojoExecutionException("lima.dir: there is no directory " + dir);
+        }
+        return (dir != null ? dir : basedir).toPath().toAbsolutePath().normalize();
+    }
+
+    /** The root of the build, which a new sandbox gets to see. */
+    Path root() throws MojoExecutionException {
+        File top = session.getRequest().getMultiModuleProjectDirectory();
+        return dir != null || top == null ? where() : top.toPath();
+    }
+
+    /** NAME on the command line of sandbox: a name, or the directory whose sandbox is meant. */
+    List<String> named() {
+        return name == null || name.isBlank() ? List.of(".") : List.of("--name", name.strip());
+    }
+
+    /** The same for sandboxes and snapshot. */
+    String target() {
+        return name == null || name.isBlank() ? "." : name.strip();
+    }
+
+    /**
+     * A parameter by which the guest sees more of this computer: it counts only from the command line or from
+     * settings.xml, never from a POM, which an agent may have written.
+     *
+     * @throws MojoExecutionException if the POM sets it
+     */
+    String onlyFromUser(String property) throws MojoExecutionException {
+        String typed = session.getUserProperties().getProperty(property);
+        if (typed != null) {
+            return typed;
+        }
+        for (var profile : session.getSettings().getProfiles()) {
+            if (session.getSettings().getActiveProfiles().contains(profile.getId())
+                    && profile.getProperties().getProperty(property) != null) {
+                return profile.getProperties().getProperty(property);
+            }
+        }
+        if (session.getCurrentProject() != null
+                && session.getCurrentProject().getOriginalModel() != null
+                && session.getCurrentProject().getOriginalModel().getProperties().getProperty(property) != null) {
+            throw new MojoExecutionException(property
+                    + " in a POM does not count: it would show the sandbox more of this"
+                    + " computer. It is taken from the command line (-D" + property + "=…) or from settings.xml");
+        }
+        return null;
+    }
+
+    // ------------------------------------------------------------------------------------------------------ the engine
+
+    /** What the scripts get to see: this process's environment, and our log in place of stderr. */
+    Sandbox.Host host(Path directory) {
+        Map<String, String> env = new TreeMap<>(System.getenv());
+        int terminals = Sandbox.Host.terminals() & ~4; // the log is none
+        return new Sandbox.Host(env, directory, new PrintWriter(lines(getLog()::info), true),
+                new PrintWriter(lines(getLog()::info), true), new FileInputStream(FileDescriptor.in), "sandbox",
+                terminals);
+    }
+
+    /** Calls {@code sandbox} with these words. */
+    int sandbox(Path directory, List<String> words) {
+        return Sandbox.run(host(directory), words.toArray(String[]::new));
+    }
+
+    /** Calls {@code sandboxes VERB}, which must succeed. */
+    void sandboxes(String... words) throws MojoExecutionException {
+        Path at = root();
+        check(words[0],
+                Sandboxes.run(new Sandboxes.Host(System.getenv(), at, new PrintWriter(lines(getLog()::info), true),
+                        new PrintWriter(lines(getLog()::info), true), new FileInputStream(FileDescriptor.in),
+                        "sandboxes", 0),
+                        words));
+    }
+
+    /** Calls {@code snapshot VERB}, which must succeed. */
+    void snapshot(String... words) throws MojoExecutionException {
+        Path at = root();
+        check("snapshot " + words[0], Snapshot.run(new Snapshot.Host(System.getenv(), at,
+                new PrintWriter(lines(getLog()::info), true), new PrintWriter(lines(getLog()::info), true),
+                new FileInputStream(FileDescriptor.in), "snapshot", false), words));
+    }
+
+    private static void check(String what, int code) throws MojoExecutionException {
+        if (code != 0) {
+            throw new MojoExecutionException(what + " failed, see above (status " + code + ")");
+        }
+    }
+
+    /** A writer of which each line goes somewhere by itself. */
+    static Writer lines(Consumer<String> to) {
+        return new Writer() {
+            private final StringBuilder line = new StringBuilder();
+
+            @Override
+            public void write(char[] chars, int from, int length) {
+                synchronized (line) {
+                    for (int i = from; i < from + length; i++) {
+                        if (chars[i] == '\n') {
+                            to.accept(line.toString());
+                            line.setLength(0);
+                        } else {
+                            line.append(chars[i]);
+                        }
+                    }
+                }
+            }
+
+            @Override
+            public void flush() {
+                // a line is written when it is whole
+            }
+
+            @Override
+            public void close() {
+                synchronized (line) {
+                    if (line.length() > 0) {
+                        to.accept(line.toString());
+                        line.setLength(0);
+                    }
+                }
+            }
+        };
+    }
+
+    static List<String> list(List<String> first, List<String> then) {
+        List<String> all = new ArrayList<>(first);
+        all.addAll(then);
+        return all;
+    }
+}

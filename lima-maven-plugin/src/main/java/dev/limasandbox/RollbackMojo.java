@@ -1,0 +1,18 @@
+package dev.limasandbox;
+
+import org.apache.maven.plugin.MojoExecutionException;
+import org.apache.maven.plugins.annotations.Mojo;
+import org.apache.maven.plugins.annotations.Parameter;
+
+/** Puts the sandbox's disk back to a snapshot; what it was before is kept as before-apply. */
+@Mojo(name = "rollback", requiresProject = false, threadSafe = true)
+class RollbackMojo extends LimaMojo {
+    /** The tag of the snapshot. */
+    @Parameter(property = "lima.tag", required = true)
+    private String tag;
+
+    @Override
+    void work() throws MojoExecutionException {
+        snapshot("apply", target(), tag);
+    }
+}
