@@ -101,6 +101,11 @@ class SessionTest {
     }
 
     @Test
+    void theCommandKnowsInWhichSandboxItIs() {
+        run("printenv", "LIMA_SANDBOX").exits(0).out("session\n");
+    }
+
+    @Test
     void anInputThatNobodyReadsStopsNothing() {
         world.at(project).input(new byte[3_000_000]).run("session", "head", "-c", "3").exits(0).bytes(new byte[3]);
         run("true").exits(0).out("");
