@@ -54,8 +54,8 @@ import picocli.CommandLine.Parameters;
         name = "docker-context",
         synopsisSubcommandLabel = "VERB",
         description = {
-                "The Docker daemon of a sandbox, from this computer: as a context lima-NAME of the",
-                "docker CLI, or by DOCKER_HOST, for which no docker CLI is needed.",
+                "The Docker daemon of a sandbox, from this computer: as a context lima-NAME of",
+                "the docker CLI, or by DOCKER_HOST, for which no docker CLI is needed.",
                 "",
                 "NAME is the sandbox, '.' that of this directory.%n"
         },
@@ -63,9 +63,9 @@ import picocli.CommandLine.Parameters;
         footer = {
                 "",
                 "Examples:",
-                "  docker-context use myapp                   docker ps  shows the sandbox's containers",
-                "  docker-context create --all                docker --context lima-myapp ps",
-                "  eval \"$(docker-context env myapp)\"         for this shell only",
+                "  docker-context use myapp                then 'docker ps' shows its containers",
+                "  docker-context create --all             then docker --context lima-myapp ps",
+                "  eval \"$(docker-context env myapp)\"      for this shell only",
                 "  docker-context env myapp --shell fish | source",
                 "  docker-context remove --all",
                 "",
@@ -203,8 +203,8 @@ class DockerContext {
     }
 
     @Command(name = "env", description = {
-            "Prints the line that points a shell, and all that is started from it, at the",
-            "sandbox's Docker. Needs no docker CLI."},
+            "Prints the line that points a shell at the sandbox's Docker.",
+            "", "It holds for all that is started from that shell, and needs no docker CLI."},
             footer = {"", "Examples:", "  eval \"$(docker-context env myapp)\"",
                     "  docker-context env myapp --shell fish | source"})
     int env(

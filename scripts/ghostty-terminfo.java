@@ -56,7 +56,6 @@ import picocli.CommandLine.Parameters;
                 GhosttyTerminfo.KNOWN + ".",
                 "Without NAME it is for the sandbox of this directory.%n"
         },
-        optionListHeading = "Options:%n",
         footer = {
                 "",
                 "Examples:",

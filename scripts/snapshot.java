@@ -265,8 +265,10 @@ class Snapshot {
     @Command(
             name = "apply",
             description = {
-                    "Puts a sandbox's disk back to a snapshot. The state that it replaces is kept",
-                    "as " + KEPT + ". Mounts, ports and resources stay as they are."
+                    "Puts a sandbox's disk back to a snapshot.",
+                    "",
+                    "The state that it replaces is kept as " + KEPT + ". Mounts, ports and resources",
+                    "stay as they are."
             },
             footer = {
                     "", "Examples:",
@@ -312,10 +314,12 @@ class Snapshot {
             name = "try",
             customSynopsis = "snapshot try NAME [DIR] [--keep|--discard] -- COMMAND...%n",
             description = {
-                    "Runs COMMAND in the sandbox on a branch of its own, agent/TAG, after a snapshot",
-                    "TAG; then its work is kept, as a commit, or discarded: sandbox and branch are",
-                    "as before, and what it did to the repository is saved under",
-                    "refs/sandbox/discarded/TAG. Without COMMAND an open trial is ended."
+                    "Runs COMMAND on trial; its work is kept or discarded.",
+                    "",
+                    "It runs in the sandbox on a branch of its own, agent/TAG, after a snapshot TAG.",
+                    "Its work is kept as a commit, or discarded: sandbox and branch are as before,",
+                    "and what it did to the repository is saved under refs/sandbox/discarded/TAG.",
+                    "Without COMMAND an open trial is ended."
             },
             footer = {
                     "", "Ignored files (.gitignore) are neither committed nor put back. Examples:",
