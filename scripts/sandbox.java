@@ -8,6 +8,8 @@ package dev.limasandbox;
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.UTF_8;
 
+import com.fasterxml.jackson.annotation.JsonProperty;
+import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -114,8 +116,12 @@ class Sandbox implements Callable<Integer> {
 
     private static final Set<String> SCRIPTS = Set.of(
             "sandbox", "sandboxes", "snapshot", "docker-context", "ghostty-terminfo", "editor", "doctor", "review",
-            "lima-install");
+            "lima-install", "jvm");
 
+    /** What decides which JDK a build wants, as far as it lies at its root. */
+    private static final List<String> BUILD_FILES = List.of(".sdkmanrc", ".java-version", ".tool-versions", "pom.xml",
+            "mvnw", "gradle/gradle-daemon-jvm.properties", "build.gradle", "build.gradle.kts", "settings.gradle",
+            "settings.gradle.kts");
     private static final Map<String, String> SYNONYMS = Map.of("ls", "list", "rm", "delete", "copy", "cp", "ps",
             "list");
 
@@ -914,7 +920,44 @@ class Sandbox implements Callable<Integer> {
         if (!keys.isEmpty()) {
             talk.say("forwarding " + String.join(", ", keys) + " for this session (--no-keys: none)");
         }
-        return new Session(lima, host, talk).run(is, directoryIn(is, choice), command, keys);
+        String directory = directoryIn(is, choice);
+        if (!command.isEmpty() && command.get(0).matches("(.*/)?(mvn|mvnw|gradle|gradlew)")) {
+            prepareBuild(is, Path.of(directory));
+        }
+        return new Session(lima, host, talk).run(is, directory, command, keys);
+    }
+
+    /** The JDK for a build is another script's task, once for each state of the files that decide about it. */
+    private void prepareBuild(Instance is, Path directory) {
+        Path project = Places.projectRoot(directory);
+        List<String> options = new ArrayList<>(List.of(is.name, project.toString()));
+        Map.of("SANDBOX_JDK", "--jdk", "SANDBOX_JDK_OUTER", "--outer").forEach((variable, option) -> {
+            if (!host.env.getOrDefault(variable, "").isEmpty()) {
+                options.addAll(List.of(option, host.env.get(variable)));
+            }
+        });
+        StringBuilder state = new StringBuilder(String.join(" ", options));
+        for (String file : BUILD_FILES) {
+            Path path = project.resolve(file);
+            state.append('\n').append(file).append('\n').append(!Files.isRegularFile(path) ? ""
+                    : Lima.io(() -> Files.readString(path, ISO_8859_1)));
+        }
+        String stamp = Lima.hash(state.toString()).substring(0, 32);
+        Lima.Result there = lima.ssh(is.name, Duration.ofMinutes(1), null, "test -e /var/lib/sandbox/jvm/.stamps/"
+                + stamp + " && echo stamped; command -v javac");
+        if (there.out().startsWith("stamped")) {
+            return;
+        }
+        Optional<List<String>> script = setup.script("jvm", "Jvm");
+        if (script.isEmpty() && there.out().isBlank()) {
+            throw new Lima.Failure(
+                    "there is no JDK in " + is.name + " yet. jvm.java of this project installs the one that "
+                            + project + " wants: put it beside sandbox.java, or: jbang jvm.java " + is.name);
+        }
+        options.addAll(List.of("--stamp", stamp));
+        if (script.isPresent() && setup.run(script.get(), options.toArray(String[]::new)) != 0) {
+            throw new Lima.Failure("the JDK for " + project + " is not there, see above");
+        }
     }
 
     /** Where in the guest the command runs; said when it is not where the caller stands. */
@@ -1378,30 +1421,36 @@ class Sandbox implements Callable<Integer> {
             });
         }
 
-        /** How lima-install is started from here: beside us on the class path, as a file, or by its JBang name. */
         private List<String> installer(String error) {
-            if (Sandbox.class.getResource("LimaInstall.class") != null) {
-                String path = Stream.of(Sandbox.class, CommandLine.class).map(c -> Lima.io(() -> Path.of(
-                        c.getProtectionDomain().getCodeSource().getLocation().toURI()).toString()))
-                        .collect(Collectors.joining(File.pathSeparator));
-                return List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp", path,
-                        "dev.limasandbox.LimaInstall");
-            }
-            String name = host.sibling("lima-install");
-            Path file = host.cwd.resolve("lima-install.java");
-            boolean alone = host.command.equals("jbang sandbox.java");
-            if (name.startsWith("jbang ") && !missing("jbang")
-                    && (!alone || Files.exists(file) && Files.exists(host.cwd.resolve("sandbox.java")))) {
-                return List.of(lima.which("jbang"), alone ? file.toString() : name.substring("jbang ".length()));
-            }
-            throw new Lima.Failure(
+            return script("lima-install", "LimaInstall").orElseThrow(() -> new Lima.Failure(
                     error + "\nlima-install.java of this project does that; put beside sandbox.java it is"
-                            + " run from here, or: jbang lima-install.java");
+                            + " run from here, or: jbang lima-install.java"));
         }
 
-        private int run(List<String> installer, String option) {
-            List<String> call = new ArrayList<>(installer);
-            call.add(option);
+        /** How another script is started from here: beside us on the class path, as a file, or by its JBang name. */
+        Optional<List<String>> script(String script, String type) {
+            if (Sandbox.class.getResource(type + ".class") != null) {
+                String path = Stream.of(Sandbox.class, CommandLine.class, ObjectMapper.class, JsonFactory.class,
+                        JsonProperty.class).map(
+                                c -> Lima.io(() -> Path.of(
+                                        c.getProtectionDomain().getCodeSource().getLocation().toURI()).toString()))
+                        .distinct().collect(Collectors.joining(File.pathSeparator));
+                return Optional.of(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                        "-Dsandbox.command=" + host.sibling(script), "-cp", path, "dev.limasandbox." + type));
+            }
+            String name = host.sibling(script);
+            Path file = host.cwd.resolve(script + ".java");
+            boolean alone = host.command.equals("jbang sandbox.java");
+            return name.startsWith("jbang ") && !missing("jbang")
+                    && (!alone || Files.exists(file) && Files.exists(host.cwd.resolve("sandbox.java")))
+                            ? Optional.of(List.of(lima.which("jbang"),
+                                    alone ? file.toString() : name.substring("jbang ".length())))
+                            : Optional.empty();
+        }
+
+        int run(List<String> script, String... options) {
+            List<String> call = new ArrayList<>(script);
+            call.addAll(List.of(options));
             return Lima.io(() -> {
                 ProcessBuilder builder = new ProcessBuilder(call).inheritIO();
                 if (!talk.interactive()) {

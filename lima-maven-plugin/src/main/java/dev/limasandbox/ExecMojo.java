@@ -160,7 +160,9 @@ class ExecMojo extends LimaMojo {
                 "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dsandbox.command=sandbox", "-cp", classPath,
                 "dev.limasandbox.Sandbox"), words);
         try {
-            Process process = new ProcessBuilder(call).directory(where().toFile()).start();
+            ProcessBuilder builder = new ProcessBuilder(call).directory(where().toFile());
+            builder.environment().putAll(host(where()).env);
+            Process process = builder.start();
             Thread hook = new Thread(process::destroy);
             Runtime.getRuntime().addShutdownHook(hook);
             process.getOutputStream().close();

@@ -39,6 +39,10 @@ abstract class LimaMojo extends AbstractMojo {
     @Parameter(property = "lima.dir")
     File dir;
 
+    /** The JDK in the sandbox, 21 for example. Without it: what the project says, else the one that Maven runs on here. */
+    @Parameter(property = "lima.jdk")
+    String jdk;
+
     @Parameter(defaultValue = "${basedir}", readonly = true, required = true)
     File basedir;
 
@@ -131,6 +135,10 @@ abstract class LimaMojo extends AbstractMojo {
     /** What the scripts get to see: this process's environment, and our log in place of stderr. */
     Sandbox.Host host(Path directory) {
         Map<String, String> env = new TreeMap<>(System.getenv());
+        env.put("SANDBOX_JDK_OUTER", "" + Runtime.version().feature());
+        if (jdk != null) {
+            env.put("SANDBOX_JDK", jdk);
+        }
         int terminals = Sandbox.Host.terminals() & ~4; // the log is none
         return new Sandbox.Host(env, directory, new PrintWriter(lines(getLog()::info), true),
                 new PrintWriter(lines(getLog()::info), true), new FileInputStream(FileDescriptor.in), "sandbox",
