@@ -21,6 +21,7 @@ import org.apache.maven.plugin.MojoExecutionException;
 import org.apache.maven.plugin.MojoFailureException;
 import org.apache.maven.plugins.annotations.Mojo;
 import org.apache.maven.plugins.annotations.Parameter;
+import org.apache.maven.project.MavenProject;
 
 /**
  * Runs a command, or Maven itself, in the project's sandbox; makes or starts the sandbox if need be.
@@ -40,10 +41,6 @@ class ExecMojo extends LimaMojo {
     /** In a POM, in place of cmd: the words of the command, exactly as they are. */
     @Parameter
     private List<String> args;
-
-    /** Names of user properties that the inner Maven gets too, separated by commas. */
-    @Parameter(property = "lima.forward")
-    private String forward;
 
     /** Where the command's output goes: terminal (as it is, live and coloured) or log (line by line into Maven's log). */
     @Parameter(property = "lima.output", defaultValue = "terminal")
@@ -74,10 +71,11 @@ class ExecMojo extends LimaMojo {
                 .collect(Collectors.joining(" "));
         if (inside()) {
             getLog().info(shown + "   (in this sandbox)");
-            end(shown, direct(command));
+            end(shown, direct(command, where()));
             return;
         }
-        new Trust(session.getRequest().getMultiModuleProjectDirectory()).changed().ifPresent(getLog()::warn);
+        new Trust(dir == null ? session.getRequest().getMultiModuleProjectDirectory() : null).changed()
+                .ifPresent(getLog()::warn);
         ensureNamed();
         getLog().info("in the sandbox of " + root() + ", in " + where() + ": " + shown);
         List<String> words = new ArrayList<>(List.of("--no-keys"));
@@ -104,16 +102,17 @@ class ExecMojo extends LimaMojo {
     /** Maven fills in ${env.X} on this computer, with its values: a key would be written into the command. */
     private void refuseHostsVariables() throws MojoExecutionException {
         String typed = session.getUserProperties().getProperty("cmd", "");
-        String inPom = "";
-        if (session.getCurrentProject() != null && session.getCurrentProject().getOriginalModel() != null
-                && session.getCurrentProject().getOriginalModel().getBuild() != null) {
-            inPom = session.getCurrentProject().getOriginalModel().getBuild().getPlugins().stream()
-                    .filter(p -> p.getArtifactId().equals("lima-maven-plugin"))
-                    .map(p -> p.getConfiguration() + p.getExecutions().stream().map(e -> "" + e.getConfiguration())
-                            .collect(Collectors.joining()))
-                    .collect(Collectors.joining());
+        StringBuilder inPom = new StringBuilder();
+        for (MavenProject p = session.getCurrentProject(); p != null; p = p.getParent()) {
+            if (p.getOriginalModel() != null && p.getOriginalModel().getBuild() != null) {
+                p.getOriginalModel().getBuild().getPlugins().stream()
+                        .filter(plugin -> plugin.getArtifactId().equals("lima-maven-plugin")).forEach(plugin -> {
+                            inPom.append(plugin.getConfiguration());
+                            plugin.getExecutions().forEach(e -> inPom.append(e.getConfiguration()));
+                        });
+            }
         }
-        if (typed.contains("${env.") || inPom.contains("${env.")) {
+        if (typed.contains("${env.") || inPom.indexOf("${env.") >= 0) {
             throw new MojoExecutionException("${env.…} in a command would be this computer's value, written into the"
                     + " command line. The sandbox's own is $NAME in a line for sh: -Dcmd='echo \"$NAME\"'");
         }
@@ -122,9 +121,12 @@ class ExecMojo extends LimaMojo {
     /** ./mvnw of the build if there is one, else Maven as the sandbox has it, with what the outer one was told. */
     private List<String> maven(List<String> words) throws MojoExecutionException {
         Path wrapper = root().resolve("mvnw");
+        String forward = onlyFromUser("lima.forward");
         Set<String> names = forward == null ? Set.of() : Set.of(forward.strip().split("[, ]+"));
         boolean whole = !bound() && (dir == null || where().equals(basedir.toPath()));
-        Handed handed = Handed.of(session.getRequest(), whole, names, 0);
+        int cpus = session.getRequest().getDegreeOfConcurrency() < 2 ? 0
+                : inside() ? Runtime.getRuntime().availableProcessors() : found().map(is -> is.cpus).orElse(0);
+        Handed handed = Handed.of(session.getRequest(), whole, names, cpus);
         if (!handed.leftOut().isEmpty()) {
             getLog().info("properties that stay out: " + String.join(", ", handed.leftOut())
                     + " (-Dlima.forward=NAME,… hands them on)");
@@ -134,15 +136,14 @@ class ExecMojo extends LimaMojo {
 
     /** A sandbox with an insisted name that is not there yet gets the build's root, not this module's directory. */
     private void ensureNamed() throws MojoExecutionException {
-        if (named().size() == 2 && new Sandbox.Lima(System.getenv()).list().stream()
-                .noneMatch(i -> i.path("name").asText().equals(target()))) {
+        if (named().size() == 2 && found().isEmpty()) {
             StartMojo.start(this);
         }
     }
 
-    private static int direct(List<String> command) throws MojoExecutionException {
+    private static int direct(List<String> command, Path where) throws MojoExecutionException {
         try {
-            return new ProcessBuilder(command).inheritIO().start().waitFor();
+            return new ProcessBuilder(command).directory(where.toFile()).inheritIO().start().waitFor();
         } catch (IOException e) {
             throw new MojoExecutionException("cannot run " + command.get(0) + ": " + e.getMessage(), e);
         } catch (InterruptedException e) {

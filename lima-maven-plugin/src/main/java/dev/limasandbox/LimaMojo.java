@@ -5,11 +5,13 @@ import java.io.FileDescriptor;
 import java.io.FileInputStream;
 import java.io.PrintWriter;
 import java.io.Writer;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.Consumer;
 import org.apache.maven.execution.MavenSession;
@@ -18,6 +20,7 @@ import org.apache.maven.plugin.MojoExecution;
 import org.apache.maven.plugin.MojoExecutionException;
 import org.apache.maven.plugin.MojoFailureException;
 import org.apache.maven.plugins.annotations.Parameter;
+import org.apache.maven.settings.Profile;
 
 /**
  * What every goal has. A goal turns its parameters into a command line of {@code sandbox}, {@code sandboxes} or
@@ -59,7 +62,21 @@ abstract class LimaMojo extends AbstractMojo {
         } else if (inside() && (bound() || !worksInside())) {
             getLog().info("this build runs in a sandbox already: lima:" + execution.getGoal() + " does nothing here");
         } else {
+            checkAim();
             work();
+        }
+    }
+
+    /** Another directory than the build's is the user's choice; a sandbox that a POM names must be the build's own. */
+    private void checkAim() throws MojoExecutionException {
+        if (dir != null && onlyFromUser("lima.dir") == null) {
+            throw fromProject("lima.dir", "a POM");
+        }
+        Path root = Sandbox.Places.real(root());
+        if (name != null && session.getUserProperties().getProperty("lima.name") == null
+                && found().filter(is -> is.mounts().stream().noneMatch(m -> m.covers(root))).isPresent()) {
+            throw new MojoExecutionException("the POM names the sandbox " + name + ", which does not have " + root
+                    + " mounted. If it is meant all the same: -Dlima.name=" + name);
         }
     }
 
@@ -93,6 +110,16 @@ abstract class LimaMojo extends AbstractMojo {
         return dir != null || top == null ? where() : top.toPath();
     }
 
+    /** The sandbox that is meant, if there is one yet. */
+    Optional<Sandbox.Instance> found() throws MojoExecutionException {
+        Path root = Sandbox.Places.real(root());
+        return new Sandbox.Lima(System.getenv()).list().stream().map(Sandbox.Instance::of)
+                .filter(i -> name == null || name.isBlank()
+                        ? i.isSandbox() && i.mounts().stream().anyMatch(m -> m.covers(root))
+                        : i.name.equals(target()))
+                .findFirst();
+    }
+
     /** NAME on the command line of sandbox: a name, or the directory whose sandbox is meant. */
     List<String> named() {
         return name == null || name.isBlank() ? List.of(".") : List.of("--name", name.strip());
@@ -105,29 +132,40 @@ abstract class LimaMojo extends AbstractMojo {
 
     /**
      * A parameter by which the guest sees more of this computer: it counts only from the command line or from
-     * settings.xml, never from a POM, which an agent may have written.
+     * settings.xml, never from what lies in the project, which an agent may have written.
      *
-     * @throws MojoExecutionException if the POM sets it
+     * @throws MojoExecutionException if a POM or .mvn/maven.config sets it
      */
     String onlyFromUser(String property) throws MojoExecutionException {
         String typed = session.getUserProperties().getProperty(property);
+        File top = session.getRequest().getMultiModuleProjectDirectory(); // Maven reads it as if it had been typed
+        Path config = (top == null ? basedir : top).toPath().resolve(".mvn/maven.config");
+        if (typed != null && Sandbox.Lima.io(() -> Files.isRegularFile(config)
+                && Files.readString(config, StandardCharsets.ISO_8859_1).contains(property))) {
+            throw fromProject(property, config.toString());
+        }
         if (typed != null) {
             return typed;
         }
-        for (var profile : session.getSettings().getProfiles()) {
-            if (session.getSettings().getActiveProfiles().contains(profile.getId())
-                    && profile.getProperties().getProperty(property) != null) {
+        for (Profile profile : session.getSettings().getProfiles()) {
+            boolean active = session.getSettings().getActiveProfiles().contains(profile.getId())
+                    || session.getRequest().getActiveProfiles().contains(profile.getId())
+                    || profile.getActivation() != null && profile.getActivation().isActiveByDefault();
+            if (active && profile.getProperties().getProperty(property) != null) {
                 return profile.getProperties().getProperty(property);
             }
         }
         if (session.getCurrentProject() != null
-                && session.getCurrentProject().getOriginalModel() != null
-                && session.getCurrentProject().getOriginalModel().getProperties().getProperty(property) != null) {
-            throw new MojoExecutionException(property
-                    + " in a POM does not count: it would show the sandbox more of this"
-                    + " computer. It is taken from the command line (-D" + property + "=…) or from settings.xml");
+                && session.getCurrentProject().getProperties().getProperty(property) != null) {
+            throw fromProject(property, "a POM");
         }
         return null;
+    }
+
+    private static MojoExecutionException fromProject(String property, String where) {
+        return new MojoExecutionException(property + " in " + where
+                + " does not count: it would show the sandbox more of"
+                + " this computer. It is taken from the command line (-D" + property + "=…) or from settings.xml");
     }
 
     // ------------------------------------------------------------------------------------------------------ the engine
