@@ -456,6 +456,36 @@ class Sandboxes implements Callable<Integer> {
             }
         }
 
+        /** The docker CLI's context of a sandbox, if docker-context made one, gets its new name, or goes with it. */
+        void dockerContext(String name, Optional<String> to) {
+            for (String line : docker("context", "ls", "--format", "{{json .}}").lines().toList()) {
+                JsonNode context = Lima.io(() -> Lima.JSON.readTree(line));
+                if (context.path("Name").asText().equals("lima-" + name)
+                        && context.path("DockerEndpoint").asText().equals("unix://" + dockerSocket(name))) {
+                    to.ifPresent(t -> docker("context", "create", "lima-" + t, "--description", "The sandbox " + t,
+                            "--docker", "host=unix://" + dockerSocket(t)));
+                    if (context.path("Current").asBoolean()) {
+                        docker("context", "use", to.map("lima-"::concat).orElse("default"));
+                    }
+                    docker("context", "rm", "lima-" + name);
+                }
+            }
+        }
+
+        private Path dockerSocket(String name) {
+            return lima.home.resolve(name).resolve("sock/docker.sock");
+        }
+
+        /** What the docker CLI says; nothing where there is none, or where it fails. */
+        private String docker(String... words) {
+            String config = host.env.getOrDefault("DOCKER_CONFIG", host.env.getOrDefault("HOME", "") + "/.docker");
+            List<String> call = new ArrayList<>(List.of("env", "DOCKER_CONFIG=" + config, "docker"));
+            call.addAll(List.of(words));
+            Lima.Result r = lima.which("docker").contains("/") ? lima.run(Duration.ofMinutes(1), null, call)
+                    : new Lima.Result(127, "", "");
+            return r.code() == 0 ? r.out() : "";
+        }
+
         /** The socket of the connection that has the forwards of a name; closing it closes them all. */
         Path forwardsSocket(String name) {
             return lima.state("f").resolve(Lima.hash(name).substring(0, 8));
@@ -903,6 +933,7 @@ class Sandboxes implements Callable<Integer> {
                 talk.say("there is no sandbox " + n + " (any more)");
                 if (n.matches("[A-Za-z0-9][A-Za-z0-9._-]*") && !n.startsWith("base-")) { // limactl may have deleted it
                     forget(n);
+                    dockerContext(n, Optional.empty());
                     Lima.io(() -> Files.deleteIfExists(Reset.journal(lima, n)));
                 }
             });
@@ -972,6 +1003,7 @@ class Sandboxes implements Callable<Integer> {
             lock.making("delete " + box.name, null);
             life(box.name).delete(box.name);
             forget(box.name);
+            dockerContext(box.name, Optional.empty());
             Lima.io(() -> Files.deleteIfExists(Reset.journal(lima, box.name)));
             lock.making("", null);
             talk.say(box.name + " is deleted");
@@ -1260,6 +1292,7 @@ class Sandboxes implements Callable<Integer> {
 
         private void move(String name, Life.Lock lock) {
             hand(name, to);
+            dockerContext(name, Optional.of(to));
             lock.making("delete " + name, null);
             life(name).delete(name);
             forget(name);

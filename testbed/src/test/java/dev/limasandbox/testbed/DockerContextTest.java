@@ -102,6 +102,21 @@ class DockerContextTest {
     }
 
     @Test
+    void aContextFollowsItsSandboxToANewNameAndGoesWithIt() {
+        Path other = world.project("named");
+        world.at(other).run("named", "true").exits(0);
+        run("use", "named").exits(0);
+
+        cli().run("rename", "named", "renamed").exits(0);
+        JsonNode renamed = Target.json(run("list", "renamed", "--json").exits(0).out()).get(0);
+        assertEquals("lima-renamed", renamed.path("context").asText());
+        assertTrue(renamed.path("current").asBoolean(), renamed::toString);
+
+        cli().run("delete", "--yes", "renamed").exits(0);
+        run("remove", "renamed").exits(0).errHas("there is no context lima-renamed").errLacks("is no more");
+    }
+
+    @Test
     void aShellIsPointedThereWithoutTheDockerCli() {
         String socket = "unix://" + world.lima.resolve("dock/sock/docker.sock");
         String without = World.CHECKOUT.resolve("testbed/bin") + ":"
