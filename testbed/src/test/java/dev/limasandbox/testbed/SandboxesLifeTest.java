@@ -195,7 +195,8 @@ class SandboxesLifeTest {
 
     @Test
     void resetMakesItOfWhatItWasMadeOf() {
-        Path link = World.link(world.project("typed").resolve("link"), project);
+        Path own = world.project("kept"); // not that of a sandbox that another test left running
+        Path link = World.link(world.project("typed").resolve("link"), own);
         World.write(world.lima.resolve("_sandbox/agents/opencode/kept"), "");
         try {
             world.cli().run("--mount-none", "golden", "sh", "-c", "mkdir -p ~/.local/bin; cd ~/.local/bin;"
@@ -203,7 +204,7 @@ class SandboxesLifeTest {
                     + " printf \"#!/bin/sh\\\\n\" >~/.local/bin/opencode; chmod +x ~/.local/bin/opencode' >npm;"
                     + " chmod +x npm; echo golden >~/golden").exits(0);
             world.stop("golden");
-            world.at(project).run("--from", "golden", "--dir", link.toString(), "--name", "kept", "true").exits(0);
+            world.at(own).run("--from", "golden", "--dir", link.toString(), "--name", "kept", "true").exits(0);
             world.stop("kept");
             world.limactl("edit", "--tty=false", "--set", ".portForwards += [{\"guestPortRange\":[19000,19009],"
                     + "\"hostPortRange\":[19000,19009]}]", "kept");
@@ -216,7 +217,7 @@ class SandboxesLifeTest {
             world.cli().run("reset", "kept", "--yes").exits(0).errHas("installing opencode");
             assertEquals(forwards, world.config("kept").path("portForwards").toString());
             assertEquals("Stopped", world.status("kept"));
-            world.at(project).run("kept", "sh", "-c", "cat ~/golden; ls ~/.local/bin; test -e \"$0/.\" && echo link",
+            world.at(own).run("kept", "sh", "-c", "cat ~/golden; ls ~/.local/bin; test -e \"$0/.\" && echo link",
                     link.toString()).exits(0).out("golden\nnpm\nopencode\nlink\n");
             world.delete("golden");
             world.cli().run("reset", "kept").exits(125).errHas("as golden, whose clone it was, is gone");
