@@ -74,8 +74,9 @@ class ExecMojo extends LimaMojo {
             end(shown, direct(command, where()));
             return;
         }
-        new Trust(dir == null ? session.getRequest().getMultiModuleProjectDirectory() : null).changed()
-                .ifPresent(getLog()::warn);
+        if (dir == null) { // else this Maven has read nothing in there
+            Trust.changed(root()).ifPresent(getLog()::warn);
+        }
         ensureNamed();
         getLog().info("in the sandbox of " + root() + ", in " + where() + ": " + shown);
         List<String> words = new ArrayList<>(List.of("--no-keys"));
@@ -136,7 +137,7 @@ class ExecMojo extends LimaMojo {
 
     /** A sandbox with an insisted name that is not there yet gets the build's root, not this module's directory. */
     private void ensureNamed() throws MojoExecutionException {
-        if (named().size() == 2 && found().isEmpty()) {
+        if (isNamed() && found().isEmpty()) {
             StartMojo.start(this);
         }
     }
@@ -162,7 +163,7 @@ class ExecMojo extends LimaMojo {
                 "dev.limasandbox.Sandbox"), words);
         try {
             ProcessBuilder builder = new ProcessBuilder(call).directory(where().toFile());
-            builder.environment().putAll(host(where()).env);
+            builder.environment().putAll(environment());
             Process process = builder.start();
             Thread hook = new Thread(process::destroy);
             Runtime.getRuntime().addShutdownHook(hook);

@@ -3,6 +3,7 @@ package dev.limasandbox;
 import java.io.File;
 import java.io.FileDescriptor;
 import java.io.FileInputStream;
+import java.io.InputStream;
 import java.io.PrintWriter;
 import java.io.Writer;
 import java.nio.charset.StandardCharsets;
@@ -114,20 +115,24 @@ abstract class LimaMojo extends AbstractMojo {
     Optional<Sandbox.Instance> found() throws MojoExecutionException {
         Path root = Sandbox.Places.real(root());
         return new Sandbox.Lima(System.getenv()).list().stream().map(Sandbox.Instance::of)
-                .filter(i -> name == null || name.isBlank()
-                        ? i.isSandbox() && i.mounts().stream().anyMatch(m -> m.covers(root))
-                        : i.name.equals(target()))
+                .filter(i -> isNamed() ? i.name.equals(target())
+                        : i.isSandbox() && i.mounts().stream().anyMatch(m -> m.covers(root)))
                 .findFirst();
     }
 
-    /** NAME on the command line of sandbox: a name, or the directory whose sandbox is meant. */
+    /** Is it meant by a name? Else by the directory that it has mounted. */
+    boolean isNamed() {
+        return name != null && !name.isBlank();
+    }
+
+    /** NAME on the command line of sandbox. */
     List<String> named() {
-        return name == null || name.isBlank() ? List.of(".") : List.of("--name", name.strip());
+        return isNamed() ? List.of("--name", target()) : List.of(target());
     }
 
     /** The same for sandboxes and snapshot. */
     String target() {
-        return name == null || name.isBlank() ? "." : name.strip();
+        return isNamed() ? name.strip() : ".";
     }
 
     /**
@@ -170,40 +175,40 @@ abstract class LimaMojo extends AbstractMojo {
 
     // ------------------------------------------------------------------------------------------------------ the engine
 
-    /** What the scripts get to see: this process's environment, and our log in place of stderr. */
-    Sandbox.Host host(Path directory) {
+    /** This process's environment, and what it says of the JDK. */
+    Map<String, String> environment() {
         Map<String, String> env = new TreeMap<>(System.getenv());
         env.put("SANDBOX_JDK_OUTER", "" + Runtime.version().feature());
         if (jdk != null) {
             env.put("SANDBOX_JDK", jdk);
         }
-        int terminals = Sandbox.Host.terminals() & ~4; // the log is none
-        return new Sandbox.Host(env, directory, new PrintWriter(lines(getLog()::info), true),
-                new PrintWriter(lines(getLog()::info), true), new FileInputStream(FileDescriptor.in), "sandbox",
-                terminals);
+        return env;
     }
 
-    /** Calls {@code sandbox} with these words. */
+    private PrintWriter log() {
+        return new PrintWriter(lines(getLog()::info), true);
+    }
+
+    private static InputStream stdin() {
+        return new FileInputStream(FileDescriptor.in);
+    }
+
+    /** Calls {@code sandbox} with these words; our log, which is no terminal, stands for its stderr. */
     int sandbox(Path directory, List<String> words) {
-        return Sandbox.run(host(directory), words.toArray(String[]::new));
+        return Sandbox.run(new Sandbox.Host(environment(), directory, log(), log(), stdin(), "sandbox",
+                Sandbox.Host.terminals() & ~4), words.toArray(String[]::new));
     }
 
     /** Calls {@code sandboxes VERB}, which must succeed. */
     void sandboxes(String... words) throws MojoExecutionException {
-        Path at = root();
-        check(words[0],
-                Sandboxes.run(new Sandboxes.Host(System.getenv(), at, new PrintWriter(lines(getLog()::info), true),
-                        new PrintWriter(lines(getLog()::info), true), new FileInputStream(FileDescriptor.in),
-                        "sandboxes", 0),
-                        words));
+        check(words[0], Sandboxes.run(
+                new Sandboxes.Host(System.getenv(), root(), log(), log(), stdin(), "sandboxes", 0), words));
     }
 
     /** Calls {@code snapshot VERB}, which must succeed. */
     void snapshot(String... words) throws MojoExecutionException {
-        Path at = root();
-        check("snapshot " + words[0], Snapshot.run(new Snapshot.Host(System.getenv(), at,
-                new PrintWriter(lines(getLog()::info), true), new PrintWriter(lines(getLog()::info), true),
-                new FileInputStream(FileDescriptor.in), "snapshot", false), words));
+        check("snapshot " + words[0], Snapshot.run(
+                new Snapshot.Host(System.getenv(), root(), log(), log(), stdin(), "snapshot", false), words));
     }
 
     private static void check(String what, int code) throws MojoExecutionException {

@@ -16,7 +16,7 @@ class StartMojo extends LimaMojo {
     /** Modules that build at the same time wait for one another at the sandbox's lock. */
     static void start(LimaMojo mojo) throws MojoExecutionException {
         List<String> words = list(List.of("--no-keys"), mojo.named());
-        boolean missing = mojo.named().size() == 2 && mojo.found().isEmpty();
+        boolean missing = mojo.isNamed() && mojo.found().isEmpty();
         words = list(words, missing ? List.of("--dir", mojo.root().toString()) : List.of());
         if (mojo.sandbox(mojo.root(), list(words, List.of("--", "true"))) != 0) {
             throw new MojoExecutionException("the sandbox could not be started, see above");

@@ -7,11 +7,6 @@ import org.apache.maven.plugins.annotations.Mojo;
 @Mojo(name = "status", requiresProject = false, threadSafe = true)
 class StatusMojo extends LimaMojo {
     @Override
-    boolean worksInside() {
-        return false;
-    }
-
-    @Override
     void work() throws MojoExecutionException {
         sandboxes("list", target());
     }

@@ -1,6 +1,7 @@
 package dev.limasandbox;
 
-import java.io.File;
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -17,25 +18,17 @@ final class Trust {
     private static final List<String> FILES = List.of(".mvn/jvm.config", ".mvn/maven.config", ".mvn/extensions.xml",
             ".mvn/wrapper/maven-wrapper.properties", ".mvn/wrapper/maven-wrapper.jar", "mvnw");
 
-    private final Path root;
+    private Trust() {}
 
-    Trust(File root) {
-        this.root = root == null ? null : root.toPath().toAbsolutePath().normalize();
-    }
-
-    /** The warning, if one of the files is another than at the last call; the present ones are remembered. */
-    Optional<String> changed() {
-        if (root == null) {
-            return Optional.empty();
-        }
+    /** The warning, if one of the files of a build's root is another than at the last call; the present are remembered. */
+    static Optional<String> changed(Path root) {
         Sandbox.Lima lima = new Sandbox.Lima(System.getenv());
         Path record = lima.state("maven").resolve(Sandbox.Lima.hash(root.toString()).substring(0, 16));
         TreeMap<String, String> now = new TreeMap<>();
         for (String file : FILES) {
             Path path = root.resolve(file);
             if (Files.isRegularFile(path)) {
-                now.put(file, Sandbox.Lima.hash(Sandbox.Lima.io(() -> Files.readString(path,
-                        java.nio.charset.StandardCharsets.ISO_8859_1))));
+                now.put(file, Sandbox.Lima.hash(Sandbox.Lima.io(() -> Files.readString(path, ISO_8859_1))));
             }
         }
         String text = now.entrySet().stream().map(e -> e.getValue() + " " + e.getKey() + "\n")
