@@ -77,56 +77,18 @@ class DockerContext {
             description = "Show this help.")
     boolean help;
 
-    private final Map<String, String> env;
-    private final Path cwd;
-    private final String command;
-    private final PrintWriter out;
-    private final PrintWriter err;
+    private final Caller caller;
     private final Lima lima;
 
-    DockerContext(Map<String, String> env, Path cwd, String command, PrintWriter out, PrintWriter err) {
-        this.env = env;
-        this.cwd = cwd;
-        this.command = command;
-        this.out = out;
-        this.err = err;
-        lima = new Lima(env);
+    DockerContext(Caller caller) {
+        this.caller = caller;
+        lima = new Lima(caller.env);
     }
 
     /** Runs one command line and ends the process with its exit code. */
     public static void main(String[] args) {
-        System.exit(run(System.getenv(), Path.of("").toAbsolutePath(),
-                System.getProperty("sandbox.command", System.getenv("JBANG_LAUNCH_CMD") != null
-                        ? "jbang docker-context.java" : "docker-context"),
-                new PrintWriter(System.out, true, UTF_8), new PrintWriter(System.err, true, UTF_8), args));
-    }
-
-    /**
-     * Runs one command line.
-     *
-     * @param command how we were called, so that hints can be pasted
-     * @return the exit code; never throws for a failure of ours, which is told on {@code err}
-     */
-    static int run(Map<String, String> env, Path cwd, String command, PrintWriter out, PrintWriter err,
-            String... args) {
-        DockerContext ours = new DockerContext(env, cwd, command, out, err);
-        return new CommandLine(ours).setOut(out).setErr(err)
-                .setColorScheme(CommandLine.Help.defaultColorScheme(CommandLine.Help.Ansi.OFF))
-                .setParameterExceptionHandler((e, a) -> {
-                    CommandLine verb = e.getCommandLine();
-                    ours.say(e.getMessage());
-                    err.print("Usage: " + verb.getHelp().synopsis(0));
-                    ours.say("'" + command + (verb.getParent() == null ? "" : " " + verb.getCommandName())
-                            + " --help' tells more.");
-                    return 2;
-                })
-                .setExecutionExceptionHandler((e, l, p) -> {
-                    if (!(e instanceof Lima.Failure failure)) {
-                        throw e;
-                    }
-                    ours.say(failure.getMessage());
-                    return failure.code;
-                }).execute(args);
+        Caller caller = Caller.ofThisProcess("docker-context");
+        System.exit(caller.run(new DockerContext(caller), args));
     }
 
     // ----------------------------------------------------------------------------------------------------------- verbs
@@ -157,13 +119,14 @@ class DockerContext {
         contexts.prune();
         contexts.put(daemon);
         contexts.use(daemon.context());
-        if (env.containsKey("DOCKER_HOST")) {
-            say("DOCKER_HOST is set in this shell and wins over the context: unset DOCKER_HOST");
+        if (caller.env.containsKey("DOCKER_HOST")) {
+            caller.say("DOCKER_HOST is set in this shell and wins over the context: unset DOCKER_HOST");
         }
         if (daemon.running()) {
             daemon.answering();
         } else {
-            say(daemon.name + " is not running; to start it: " + sibling("sandboxes") + " start " + daemon.name);
+            caller.say(daemon.name + " is not running; to start it: " + caller.sibling("sandboxes") + " start "
+                    + daemon.name);
         }
         return 0;
     }
@@ -181,7 +144,7 @@ class DockerContext {
             Map<String, Object> row = new LinkedHashMap<>();
             JsonNode context = contexts.get(d.context());
             row.put("name", d.name);
-            row.put("status", d.status);
+            row.put("status", d.instance.path("status").asText());
             row.put("context", context == null ? "" : d.context());
             row.put("current", context != null && context.path("Current").asBoolean());
             row.put("socket", d.socket.toString());
@@ -189,14 +152,14 @@ class DockerContext {
             rows.add(row);
         }
         if (json) {
-            out.println(rows.stream().map(r -> Lima.io(() -> Lima.JSON.writeValueAsString(r)))
+            caller.out.println(rows.stream().map(r -> Lima.io(() -> Lima.JSON.writeValueAsString(r)))
                     .collect(Collectors.joining(",\n ", "[", "]")));
             return 0;
         }
         int width = Stream.concat(Stream.of(4), daemons.stream().map(d -> d.name.length())).reduce(0, Integer::max);
         String line = "%-" + width + "s  %-8s  %-" + (width + 7) + "s  %s";
-        out.println(String.format(Locale.ROOT, line, "NAME", "STATUS", "CONTEXT", "DOCKER"));
-        rows.forEach(r -> out.println(String.format(Locale.ROOT, line, r.get("name"), r.get("status"),
+        caller.out.println(String.format(Locale.ROOT, line, "NAME", "STATUS", "CONTEXT", "DOCKER"));
+        rows.forEach(r -> caller.out.println(String.format(Locale.ROOT, line, r.get("name"), r.get("status"),
                 r.get("context").equals("") ? "-" : r.get("context") + ((boolean) r.get("current") ? " *" : ""),
                 r.get("docker").equals("") ? "-" : r.get("docker"))));
         return 0;
@@ -211,17 +174,14 @@ class DockerContext {
             @Parameters(paramLabel = "NAME", description = "The sandbox; '.' is this directory's.") String name,
             @Option(names = "--shell", paramLabel = "SHELL",
                     description = "bash, zsh, sh or fish (default: what SHELL names).") String shell) {
-        String which = shell != null ? shell : env.getOrDefault("SHELL", "sh").replaceAll(".*/", "");
+        String which = shell != null ? shell : caller.env.getOrDefault("SHELL", "sh").replaceAll(".*/", "");
         if (shell != null && !shell.matches("bash|zsh|sh|fish")) {
             throw new Lima.Failure(2, "--shell is bash, zsh, sh or fish, not '" + shell + "'");
         }
         Daemon daemon = daemons(List.of(name), false).get(0);
-        if (!daemon.running()) {
-            throw new Lima.Failure(daemon.name + " is not running; to start it: " + sibling("sandboxes") + " start "
-                    + daemon.name);
-        }
+        caller.running(daemon.instance);
         daemon.answering();
-        out.println(which.equals("fish") ? "set -gx DOCKER_HOST " + fish(daemon.endpoint())
+        caller.out.println(which.equals("fish") ? "set -gx DOCKER_HOST " + fish(daemon.endpoint())
                 : "export DOCKER_HOST=" + Lima.quote(daemon.endpoint()));
         return 0;
     }
@@ -248,11 +208,11 @@ class DockerContext {
             return 0;
         }
         for (String name : names) {
-            String context = "lima-" + (isPath(name) ? daemons(List.of(name), false).get(0).name : name);
+            String context = "lima-" + (Caller.isPath(name) ? daemons(List.of(name), false).get(0).name : name);
             if (mine.contains(context)) {
                 contexts.remove(context);
             } else {
-                say("there is no context " + context + " of a sandbox here");
+                caller.say("there is no context " + context + " of a sandbox here");
             }
         }
         return 0;
@@ -260,48 +220,13 @@ class DockerContext {
 
     // ------------------------------------------------------------------------------------------------------- sandboxes
 
-    private static boolean isPath(String word) {
-        return word.matches("[.~/].*");
-    }
-
     private List<Daemon> daemons(List<String> names, boolean all) {
         if (all == (names != null)) {
             throw new Lima.Failure(2, "NAME or --all: one of them");
         }
         List<JsonNode> instances = lima.list();
-        List<JsonNode> ours = instances.stream().filter(i -> mark(i).contains("kind=sandbox")).toList();
-        if (all) {
-            return ours.stream().map(Daemon::new).toList();
-        }
-        List<Daemon> chosen = new ArrayList<>();
-        for (String word : new LinkedHashSet<>(names)) {
-            String name = isPath(word) ? covering(word, ours) : word;
-            JsonNode is = instances.stream().filter(i -> i.path("name").asText().equals(name)).findFirst()
-                    .orElseThrow(() -> new Lima.Failure(2, "there is no sandbox " + name));
-            if (mark(is).contains("kind=base")) {
-                throw new Lima.Failure(2, name + " is a base that sandboxes are cloned from, and never runs");
-            }
-            chosen.add(new Daemon(is));
-        }
-        return chosen;
-    }
-
-    private static String mark(JsonNode instance) {
-        return instance.path("config").path("param").path("sandbox").asText();
-    }
-
-    /** The one sandbox that has a directory mounted. */
-    private String covering(String word, List<JsonNode> ours) {
-        String home = env.getOrDefault("HOME", "/");
-        Path typed = cwd.resolve(word.equals("~") || word.startsWith("~/") ? home + word.substring(1) : word);
-        Path dir = Lima.io(() -> Files.isDirectory(typed) ? typed.toRealPath() : typed.normalize());
-        List<String> found = ours.stream().filter(i -> stream(i.path("config").path("mounts"))
-                .anyMatch(m -> dir.startsWith(m.path("location").asText()))).map(i -> i.path("name").asText()).toList();
-        if (found.size() != 1) {
-            throw new Lima.Failure(2, found.isEmpty() ? "no sandbox has " + dir + " mounted; give its name"
-                    : "several sandboxes have " + dir + " mounted, say which: " + String.join(", ", found));
-        }
-        return found.get(0);
+        return (all ? instances.stream().filter(Caller::ours)
+                : names.stream().distinct().map(word -> caller.sandbox(word, instances))).map(Daemon::new).toList();
     }
 
     private static Stream<JsonNode> stream(JsonNode array) {
@@ -311,13 +236,13 @@ class DockerContext {
     /** The Docker daemon of one instance, and the socket by which it is reached here. */
     final class Daemon {
         final String name;
-        final String status;
         final Path socket;
+        private final JsonNode instance;
         private final String inGuest;
 
         Daemon(JsonNode instance) {
             name = instance.path("name").asText();
-            status = instance.path("status").asText();
+            this.instance = instance;
             JsonNode forward = stream(instance.path("config").path("portForwards"))
                     .filter(f -> f.path("guestSocket").asText().endsWith("docker.sock")).findFirst()
                     .orElseThrow(() -> new Lima.Failure(name + " forwards no Docker socket: its template has none"));
@@ -326,7 +251,7 @@ class DockerContext {
         }
 
         boolean running() {
-            return status.equals("Running");
+            return Caller.runs(instance);
         }
 
         String context() {
@@ -348,8 +273,9 @@ class DockerContext {
             Lima.Result guest = lima.ssh(name, Duration.ofMinutes(1), null,
                     "curl -s -m 20 --unix-socket " + Lima.quote(inGuest) + " http://docker/_ping");
             if (guest.code() != 0) {
-                throw new Lima.Failure("Docker in " + name + " does not answer. Its log: " + sibling("sandbox") + " "
-                        + name + " journalctl --user -u docker -n 20");
+                throw new Lima.Failure(
+                        "Docker in " + name + " does not answer. Its log: " + caller.sibling("sandbox") + " "
+                                + name + " journalctl --user -u docker -n 20");
             }
             Lima.io(() -> Files.deleteIfExists(socket));
             List<String> call = new ArrayList<>(List.of("sh", "-c", "exec \"$@\" >/dev/null 2>&1", "sh"));
@@ -359,9 +285,9 @@ class DockerContext {
             Lima.Result forward = lima.run(Duration.ofMinutes(2), null, call);
             if (forward.code() != 0 || ping().isEmpty()) {
                 throw new Lima.Failure("Docker runs in " + name + ", but its socket could not be forwarded to " + socket
-                        + ". Perhaps a restart helps: " + sibling("sandboxes") + " restart " + name);
+                        + ". Perhaps a restart helps: " + caller.sibling("sandboxes") + " restart " + name);
             }
-            say("the forward of " + name + "'s Docker socket was dead; made a new one");
+            caller.say("the forward of " + name + "'s Docker socket was dead; made a new one");
         }
 
         /** What the daemon says of itself; empty without an answer within ten seconds. */
@@ -401,7 +327,7 @@ class DockerContext {
         Contexts() {
             if (!installed(lima)) {
                 throw new Lima.Failure("the docker CLI was not found on the PATH. To install it: " + installation()
-                        + "\nWithout it: eval \"$(" + command + " env NAME)\"");
+                        + "\nWithout it: eval \"$(" + caller.command + " env NAME)\"");
             }
             docker("context", "ls", "--format", "{{json .}}").lines().filter(l -> !l.isBlank())
                     .map(l -> Lima.io(() -> Lima.JSON.readTree(l))).forEach(c -> all.put(c.path("Name").asText(), c));
@@ -430,7 +356,7 @@ class DockerContext {
         }
 
         private String docker(String... words) {
-            Map<String, String> whole = new TreeMap<>(env);
+            Map<String, String> whole = new TreeMap<>(caller.env);
             whole.remove("DOCKER_HOST"); // it would hide which context is current
             return Lima.io(() -> {
                 List<String> call = new ArrayList<>(List.of(lima.which("docker")));
@@ -461,7 +387,7 @@ class DockerContext {
         void prune() {
             for (String context : mine()) {
                 if (!Files.isDirectory(lima.home.resolve(context.substring("lima-".length())))) {
-                    say(context.substring("lima-".length()) + " is no more");
+                    caller.say(context.substring("lima-".length()) + " is no more");
                     remove(context);
                 }
             }
@@ -473,7 +399,7 @@ class DockerContext {
             String host = "host=" + daemon.endpoint();
             if (there == null) {
                 docker("context", "create", context, "--description", "The sandbox " + daemon.name, "--docker", host);
-                say("created the context " + context);
+                caller.say("created the context " + context);
             } else if (!there.path("DockerEndpoint").asText().equals(daemon.endpoint())) {
                 if (!mine().contains(context)) {
                     throw new Lima.Failure("there is a context " + context + " that is not of this tool, it points to "
@@ -481,41 +407,143 @@ class DockerContext {
                             + context);
                 }
                 docker("context", "update", context, "--docker", host);
-                say("updated the context " + context);
+                caller.say("updated the context " + context);
             } else {
-                say("the context " + context + " is there already");
+                caller.say("the context " + context + " is there already");
             }
         }
 
         void use(String context) {
             docker("context", "use", context);
-            say("docker uses " + context + " from now on; back: docker context use default");
+            caller.say("docker uses " + context + " from now on; back: docker context use default");
         }
 
         void remove(String context) {
             if (all.remove(context).path("Current").asBoolean()) {
                 docker("context", "use", "default");
-                say("docker uses its default context again");
+                caller.say("docker uses its default context again");
             }
             docker("context", "rm", context);
-            say("removed the context " + context);
+            caller.say("removed the context " + context);
         }
     }
 
-    // ------------------------------------------------------------------------------------------------------ the caller
+    // --- Caller: the same text in every script that is told what it is for by a sandbox's name or directory ---
+    /** Who calls: environment, directory, streams; how he is spoken to; and which sandbox a word of his means. */
+    static final class Caller {
+        final Map<String, String> env;
+        final Path cwd;
+        final PrintWriter out;
+        final PrintWriter err;
+        /** How he called us, so that hints can be pasted. */
+        final String command;
+        private final String script;
 
-    /** Another script of this project, spelled as this one was; in a checkout the launcher itself is sandbox. */
-    private String sibling(String script) {
-        return command.endsWith("sandbox docker-context") && script.startsWith("sandbox")
-                ? command.substring(0, command.length() - " docker-context".length())
-                : command.replaceFirst("\\bdocker-context(?=$|@|\\.java)", script);
-    }
+        Caller(String script, String command, Map<String, String> env, Path cwd, PrintWriter out, PrintWriter err) {
+            this.script = script;
+            this.command = command;
+            this.env = env;
+            this.cwd = cwd;
+            this.out = out;
+            this.err = err;
+        }
 
-    private void say(String text) {
-        err.println(text.lines().map(line -> "docker-context: " + line.replaceAll("\\p{Cntrl}", " "))
-                .collect(Collectors.joining("\n")));
-        err.flush();
+        static Caller ofThisProcess(String script) {
+            return new Caller(script, System.getProperty("sandbox.command", System.getenv("JBANG_LAUNCH_CMD") != null
+                    ? "jbang " + script + ".java" : script), System.getenv(), Path.of("").toAbsolutePath(),
+                    new PrintWriter(System.out, true, UTF_8), new PrintWriter(System.err, true, UTF_8));
+        }
+
+        /** Runs one command line; gives the exit code, and never throws for a failure of ours, which is told on err. */
+        int run(Object program, String... args) {
+            return new CommandLine(program).setOut(out).setErr(err)
+                    .setColorScheme(CommandLine.Help.defaultColorScheme(CommandLine.Help.Ansi.OFF))
+                    .setParameterExceptionHandler((e, a) -> {
+                        CommandLine verb = e.getCommandLine();
+                        say(e.getMessage());
+                        err.print("Usage: " + verb.getHelp().synopsis(0));
+                        say("'" + command + (verb.getParent() == null ? "" : " " + verb.getCommandName())
+                                + " --help' tells more.");
+                        return 2;
+                    })
+                    .setExecutionExceptionHandler((e, l, p) -> {
+                        if (!(e instanceof Lima.Failure failure)) {
+                            throw e;
+                        }
+                        say(failure.getMessage());
+                        return failure.code;
+                    }).execute(args);
+        }
+
+        void say(String text) {
+            err.println(text.lines().map(line -> script + ": " + line.replaceAll("\\p{Cntrl}", " "))
+                    .collect(Collectors.joining("\n")));
+            err.flush();
+        }
+
+        /** Another script of this project, spelled as this one was; in a checkout the launcher itself is sandbox. */
+        String sibling(String other) {
+            return command.endsWith("sandbox " + script) && other.startsWith("sandbox")
+                    ? command.substring(0, command.length() - script.length() - 1)
+                    : command.replaceFirst("\\b" + script + "(?=$|@|\\.java)", other);
+        }
+
+        static boolean isPath(String word) {
+            return word.matches("[.~/].*");
+        }
+
+        /** The instance, as limactl tells of it, that has a name, or the one of this tool that has a directory mounted. */
+        JsonNode sandbox(String word, List<JsonNode> instances) {
+            String name = isPath(word) ? covering(word, instances) : word;
+            JsonNode is = instances.stream().filter(i -> i.path("name").asText().equals(name)).findFirst()
+                    .orElseThrow(() -> new Lima.Failure(2, "there is no sandbox " + name));
+            if (mark(is).contains("kind=base")) {
+                throw new Lima.Failure(2, name + " is a base that sandboxes are cloned from, and never runs");
+            }
+            return is;
+        }
+
+        private String covering(String word, List<JsonNode> instances) {
+            String home = env.getOrDefault("HOME", "/");
+            Path typed = cwd.resolve(word.equals("~") || word.startsWith("~/") ? home + word.substring(1) : word);
+            Path dir = Lima.io(() -> Files.isDirectory(typed) ? typed.toRealPath() : typed.normalize());
+            List<String> found = instances.stream().filter(i -> ours(i) && sees(i, dir))
+                    .map(i -> i.path("name").asText()).toList();
+            if (found.size() != 1) {
+                throw new Lima.Failure(2, found.isEmpty() ? "no sandbox has " + dir + " mounted; give its name"
+                        : "several sandboxes have " + dir + " mounted, say which: " + String.join(", ", found));
+            }
+            return found.get(0);
+        }
+
+        private static String mark(JsonNode instance) {
+            return instance.path("config").path("param").path("sandbox").asText();
+        }
+
+        static boolean ours(JsonNode instance) {
+            return mark(instance).contains("kind=sandbox");
+        }
+
+        static boolean sees(JsonNode instance, Path dir) {
+            return StreamSupport.stream(instance.path("config").path("mounts").spliterator(), false)
+                    .anyMatch(m -> dir.startsWith(m.path("location").asText()));
+        }
+
+        static boolean runs(JsonNode instance) {
+            return instance.path("status").asText().equals("Running");
+        }
+
+        /** The name of an instance, which must run. */
+        String running(JsonNode instance) {
+            String name = instance.path("name").asText();
+            if (!runs(instance)) {
+                throw new Lima.Failure(name + " is " + instance.path("status").asText().toLowerCase(Locale.ROOT)
+                        + ". To start it: " + sibling("sandboxes") + " start " + name);
+            }
+            return name;
+        }
     }
+    // --- end of Caller ---
 
     // --- Lima: the same text in every script ---
     /** Runs limactl, qemu-img and ssh: argument lists in, exit codes and words out. limactl is asked, never believed. */

@@ -10,7 +10,6 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.File;
-import java.io.IOException;
 import java.io.OutputStream;
 import java.io.PrintWriter;
 import java.nio.file.Files;
@@ -84,57 +83,23 @@ class GhosttyTerminfo implements Callable<Integer> {
     @Option(names = {"-h", "--help"}, usageHelp = true, description = "Show this help.")
     boolean help;
 
-    private final Map<String, String> env;
-    private final Path cwd;
-    private final String command;
-    private final PrintWriter err;
+    private final Caller caller;
     private final Lima lima;
 
-    GhosttyTerminfo(Map<String, String> env, Path cwd, String command, PrintWriter err) {
-        this.env = env;
-        this.cwd = cwd;
-        this.command = command;
-        this.err = err;
-        lima = new Lima(env);
+    GhosttyTerminfo(Caller caller) {
+        this.caller = caller;
+        lima = new Lima(caller.env);
     }
 
     /** Runs one command line and ends the process with its exit code. */
     public static void main(String[] args) {
-        System.exit(run(System.getenv(), Path.of("").toAbsolutePath(),
-                System.getProperty("sandbox.command", System.getenv("JBANG_LAUNCH_CMD") != null
-                        ? "jbang ghostty-terminfo.java" : "ghostty-terminfo"),
-                new PrintWriter(System.out, true, UTF_8), new PrintWriter(System.err, true, UTF_8), args));
-    }
-
-    /**
-     * Runs one command line.
-     *
-     * @param command how we were called, so that hints can be pasted
-     * @return the exit code; never throws for a failure of ours, which is told on {@code err}
-     */
-    static int run(Map<String, String> env, Path cwd, String command, PrintWriter out, PrintWriter err,
-            String... args) {
-        GhosttyTerminfo ours = new GhosttyTerminfo(env, cwd, command, err);
-        return new CommandLine(ours).setOut(out).setErr(err)
-                .setColorScheme(CommandLine.Help.defaultColorScheme(CommandLine.Help.Ansi.OFF))
-                .setParameterExceptionHandler((e, a) -> {
-                    ours.say(e.getMessage());
-                    err.print("Usage: " + e.getCommandLine().getHelp().synopsis(0));
-                    ours.say("'" + command + " --help' tells more.");
-                    return 2;
-                })
-                .setExecutionExceptionHandler((e, l, p) -> {
-                    if (!(e instanceof Lima.Failure failure)) {
-                        throw e;
-                    }
-                    ours.say(failure.getMessage());
-                    return failure.code;
-                }).execute(args);
+        Caller caller = Caller.ofThisProcess("ghostty-terminfo");
+        System.exit(caller.run(new GhosttyTerminfo(caller), args));
     }
 
     @Override
     public Integer call() {
-        String term = termOption != null ? termOption : env.getOrDefault("TERM", "");
+        String term = termOption != null ? termOption : caller.env.getOrDefault("TERM", "");
         if (!term.matches("[A-Za-z0-9][A-Za-z0-9.+_-]{0,60}")) {
             throw new Lima.Failure(2, term.isEmpty() ? "which terminal? TERM is not set; --term names it"
                     : "'" + term + "' cannot be a terminal's name");
@@ -145,12 +110,12 @@ class GhosttyTerminfo implements Callable<Integer> {
         List<String> failures = new ArrayList<>();
         for (String name : sandboxes()) {
             try {
-                say(name + " " + install(name, term));
+                caller.say(name + " " + install(name, term));
             } catch (Lima.Failure failure) {
                 failures.add(name + ": " + failure.getMessage());
             }
         }
-        failures.forEach(this::say);
+        failures.forEach(caller::say);
         return failures.isEmpty() ? 0 : 125;
     }
 
@@ -160,53 +125,16 @@ class GhosttyTerminfo implements Callable<Integer> {
             throw new Lima.Failure(2, "--all and names: one of them");
         }
         List<JsonNode> instances = lima.list();
-        List<JsonNode> ours = instances.stream().filter(i -> mark(i).contains("kind=sandbox")).toList();
         if (all) {
-            List<String> running = ours.stream().filter(i -> i.path("status").asText().equals("Running"))
+            List<String> running = instances.stream().filter(i -> Caller.ours(i) && Caller.runs(i))
                     .map(i -> i.path("name").asText()).toList();
             if (running.isEmpty()) {
-                say("no sandbox is running");
+                caller.say("no sandbox is running");
             }
             return running;
         }
-        List<String> chosen = new ArrayList<>();
-        for (String word : names.isEmpty() ? List.of(".") : names) {
-            String name = word.matches("[.~/].*") ? covering(word, ours) : word;
-            JsonNode is = instances.stream().filter(i -> i.path("name").asText().equals(name)).findFirst()
-                    .orElseThrow(() -> new Lima.Failure(2, "there is no sandbox " + name));
-            if (mark(is).contains("kind=base")) {
-                throw new Lima.Failure(2, name + " is a base that sandboxes are cloned from, it is not entered");
-            }
-            if (!is.path("status").asText().equals("Running")) {
-                throw new Lima.Failure(name + " is " + is.path("status").asText().toLowerCase(Locale.ROOT)
-                        + ". To start it: " + sibling("sandboxes") + " start " + name);
-            }
-            chosen.add(name);
-        }
-        return chosen;
-    }
-
-    private static String mark(JsonNode instance) {
-        return instance.path("config").path("param").path("sandbox").asText();
-    }
-
-    private static Stream<Path> mounts(JsonNode instance) {
-        return StreamSupport.stream(instance.path("config").path("mounts").spliterator(), false)
-                .map(m -> Path.of(m.path("location").asText()));
-    }
-
-    /** The one sandbox that has a directory mounted. */
-    private String covering(String word, List<JsonNode> ours) {
-        String home = env.getOrDefault("HOME", "/");
-        Path typed = cwd.resolve(word.equals("~") || word.startsWith("~/") ? home + word.substring(1) : word);
-        Path dir = Lima.io(() -> Files.isDirectory(typed) ? typed.toRealPath() : typed.normalize());
-        List<String> found = ours.stream().filter(i -> mounts(i).anyMatch(dir::startsWith))
-                .map(i -> i.path("name").asText()).toList();
-        if (found.size() != 1) {
-            throw new Lima.Failure(2, found.isEmpty() ? "no sandbox has " + dir + " mounted; give its name"
-                    : "several sandboxes have " + dir + " mounted, say which: " + String.join(", ", found));
-        }
-        return found.get(0);
+        return (names.isEmpty() ? List.of(".") : names).stream()
+                .map(word -> caller.running(caller.sandbox(word, instances))).toList();
     }
 
     /** Installs the entry where it is missing, system-wide, so that sudo has it too; tells what was done. */
@@ -220,9 +148,9 @@ class GhosttyTerminfo implements Callable<Integer> {
                 : as != null ? term + "|" + as + " under another name,\n\tuse=" + as + ",\n" : Entries.of(term);
         if (entry == null) {
             throw new Lima.Failure("neither this computer nor this program knows the terminal " + term
-                    + ".\nTo describe it as another one: " + command + " " + name + " --term " + term
+                    + ".\nTo describe it as another one: " + caller.command + " " + name + " --term " + term
                     + " --as xterm-256color\nOr for one call: TERM=xterm-256color "
-                    + sibling("sandbox") + " " + name);
+                    + caller.sibling("sandbox") + " " + name);
         }
         // /etc/terminfo is the system's own place for additions; Debian and Ubuntu look there first.
         Lima.Result tic = lima.ssh(name, Duration.ofMinutes(2), entry, "sudo tic -x -o /etc/terminfo -");
@@ -248,19 +176,6 @@ class GhosttyTerminfo implements Callable<Integer> {
         } catch (Lima.Failure noInfocmp) {
             return new Lima.Result(127, "", "");
         }
-    }
-
-    /** Another script of this project, spelled as this one was; in a checkout the launcher itself is sandbox. */
-    private String sibling(String script) {
-        return command.endsWith("sandbox ghostty-terminfo") && script.startsWith("sandbox")
-                ? command.substring(0, command.length() - " ghostty-terminfo".length())
-                : command.replaceFirst("\\bghostty-terminfo(?=$|@|\\.java)", script);
-    }
-
-    private void say(String text) {
-        err.println(text.lines().map(line -> "ghostty-terminfo: " + line.replaceAll("\\p{Cntrl}", " "))
-                .collect(Collectors.joining("\n")));
-        err.flush();
     }
 
     /**
@@ -308,6 +223,123 @@ class GhosttyTerminfo implements Callable<Integer> {
             return names == null ? null : names + ",\n" + MODERN + "\tuse=xterm-256color,\n";
         }
     }
+
+    // --- Caller: the same text in every script that is told what it is for by a sandbox's name or directory ---
+    /** Who calls: environment, directory, streams; how he is spoken to; and which sandbox a word of his means. */
+    static final class Caller {
+        final Map<String, String> env;
+        final Path cwd;
+        final PrintWriter out;
+        final PrintWriter err;
+        /** How he called us, so that hints can be pasted. */
+        final String command;
+        private final String script;
+
+        Caller(String script, String command, Map<String, String> env, Path cwd, PrintWriter out, PrintWriter err) {
+            this.script = script;
+            this.command = command;
+            this.env = env;
+            this.cwd = cwd;
+            this.out = out;
+            this.err = err;
+        }
+
+        static Caller ofThisProcess(String script) {
+            return new Caller(script, System.getProperty("sandbox.command", System.getenv("JBANG_LAUNCH_CMD") != null
+                    ? "jbang " + script + ".java" : script), System.getenv(), Path.of("").toAbsolutePath(),
+                    new PrintWriter(System.out, true, UTF_8), new PrintWriter(System.err, true, UTF_8));
+        }
+
+        /** Runs one command line; gives the exit code, and never throws for a failure of ours, which is told on err. */
+        int run(Object program, String... args) {
+            return new CommandLine(program).setOut(out).setErr(err)
+                    .setColorScheme(CommandLine.Help.defaultColorScheme(CommandLine.Help.Ansi.OFF))
+                    .setParameterExceptionHandler((e, a) -> {
+                        CommandLine verb = e.getCommandLine();
+                        say(e.getMessage());
+                        err.print("Usage: " + verb.getHelp().synopsis(0));
+                        say("'" + command + (verb.getParent() == null ? "" : " " + verb.getCommandName())
+                                + " --help' tells more.");
+                        return 2;
+                    })
+                    .setExecutionExceptionHandler((e, l, p) -> {
+                        if (!(e instanceof Lima.Failure failure)) {
+                            throw e;
+                        }
+                        say(failure.getMessage());
+                        return failure.code;
+                    }).execute(args);
+        }
+
+        void say(String text) {
+            err.println(text.lines().map(line -> script + ": " + line.replaceAll("\\p{Cntrl}", " "))
+                    .collect(Collectors.joining("\n")));
+            err.flush();
+        }
+
+        /** Another script of this project, spelled as this one was; in a checkout the launcher itself is sandbox. */
+        String sibling(String other) {
+            return command.endsWith("sandbox " + script) && other.startsWith("sandbox")
+                    ? command.substring(0, command.length() - script.length() - 1)
+                    : command.replaceFirst("\\b" + script + "(?=$|@|\\.java)", other);
+        }
+
+        static boolean isPath(String word) {
+            return word.matches("[.~/].*");
+        }
+
+        /** The instance, as limactl tells of it, that has a name, or the one of this tool that has a directory mounted. */
+        JsonNode sandbox(String word, List<JsonNode> instances) {
+            String name = isPath(word) ? covering(word, instances) : word;
+            JsonNode is = instances.stream().filter(i -> i.path("name").asText().equals(name)).findFirst()
+                    .orElseThrow(() -> new Lima.Failure(2, "there is no sandbox " + name));
+            if (mark(is).contains("kind=base")) {
+                throw new Lima.Failure(2, name + " is a base that sandboxes are cloned from, and never runs");
+            }
+            return is;
+        }
+
+        private String covering(String word, List<JsonNode> instances) {
+            String home = env.getOrDefault("HOME", "/");
+            Path typed = cwd.resolve(word.equals("~") || word.startsWith("~/") ? home + word.substring(1) : word);
+            Path dir = Lima.io(() -> Files.isDirectory(typed) ? typed.toRealPath() : typed.normalize());
+            List<String> found = instances.stream().filter(i -> ours(i) && sees(i, dir))
+                    .map(i -> i.path("name").asText()).toList();
+            if (found.size() != 1) {
+                throw new Lima.Failure(2, found.isEmpty() ? "no sandbox has " + dir + " mounted; give its name"
+                        : "several sandboxes have " + dir + " mounted, say which: " + String.join(", ", found));
+            }
+            return found.get(0);
+        }
+
+        private static String mark(JsonNode instance) {
+            return instance.path("config").path("param").path("sandbox").asText();
+        }
+
+        static boolean ours(JsonNode instance) {
+            return mark(instance).contains("kind=sandbox");
+        }
+
+        static boolean sees(JsonNode instance, Path dir) {
+            return StreamSupport.stream(instance.path("config").path("mounts").spliterator(), false)
+                    .anyMatch(m -> dir.startsWith(m.path("location").asText()));
+        }
+
+        static boolean runs(JsonNode instance) {
+            return instance.path("status").asText().equals("Running");
+        }
+
+        /** The name of an instance, which must run. */
+        String running(JsonNode instance) {
+            String name = instance.path("name").asText();
+            if (!runs(instance)) {
+                throw new Lima.Failure(name + " is " + instance.path("status").asText().toLowerCase(Locale.ROOT)
+                        + ". To start it: " + sibling("sandboxes") + " start " + name);
+            }
+            return name;
+        }
+    }
+    // --- end of Caller ---
 
     // --- Lima: the same text in every script ---
     /** Runs limactl, qemu-img and ssh: argument lists in, exit codes and words out. limactl is asked, never believed. */

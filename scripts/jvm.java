@@ -163,57 +163,21 @@ class Jvm implements Callable<Integer> {
     @Option(names = {"-h", "--help"}, usageHelp = true, description = "Show this help.")
     boolean help;
 
-    private final Map<String, String> env;
-    private final Path cwd;
-    private final String command;
-    private final PrintWriter out;
-    private final PrintWriter err;
+    private final Caller caller;
 
-    Jvm(Map<String, String> env, Path cwd, String command, PrintWriter out, PrintWriter err) {
-        this.env = env;
-        this.cwd = cwd;
-        this.command = command;
-        this.out = out;
-        this.err = err;
+    Jvm(Caller caller) {
+        this.caller = caller;
     }
 
     /** Runs one command line and ends the process with its exit code. */
     public static void main(String[] args) {
-        System.exit(run(System.getenv(), Path.of("").toAbsolutePath(),
-                System.getProperty("sandbox.command", System.getenv("JBANG_LAUNCH_CMD") != null
-                        ? "jbang jvm.java" : "jvm"),
-                new PrintWriter(System.out, true, UTF_8), new PrintWriter(System.err, true, UTF_8), args));
-    }
-
-    /**
-     * Runs one command line; {@code sandbox} calls this too, if it is beside it.
-     *
-     * @param command how we were called, so that hints can be pasted
-     * @return the exit code; never throws for a failure of ours, which is told on {@code err}
-     */
-    static int run(Map<String, String> env, Path cwd, String command, PrintWriter out, PrintWriter err,
-            String... args) {
-        Jvm ours = new Jvm(env, cwd, command, out, err);
-        return new CommandLine(ours).setOut(out).setErr(err)
-                .setColorScheme(CommandLine.Help.defaultColorScheme(CommandLine.Help.Ansi.OFF))
-                .setParameterExceptionHandler((e, a) -> {
-                    ours.say(e.getMessage());
-                    err.print("Usage: " + e.getCommandLine().getHelp().synopsis(0));
-                    ours.say("'" + command + " --help' tells more.");
-                    return 2;
-                })
-                .setExecutionExceptionHandler((e, l, p) -> {
-                    if (!(e instanceof Lima.Failure failure)) {
-                        throw e;
-                    }
-                    ours.say(failure.getMessage());
-                    return failure.code;
-                }).execute(args);
+        Caller caller = Caller.ofThisProcess("jvm");
+        System.exit(caller.run(new Jvm(caller), args));
     }
 
     @Override
     public Integer call() {
-        Path dir = dirOption == null ? cwd : cwd.resolve(dirOption).normalize();
+        Path dir = dirOption == null ? caller.cwd : caller.cwd.resolve(dirOption).normalize();
         if (!Files.isDirectory(dir)) {
             throw new Lima.Failure(2, "no such directory: " + dir);
         }
@@ -224,20 +188,20 @@ class Jvm implements Callable<Integer> {
             told(wanted, null, maven);
             return 0;
         }
-        Lima lima = new Lima(env);
+        Lima lima = new Lima(caller.env);
         String sandbox = running(lima, project);
-        say("JDK " + wanted.version() + ", because of " + wanted.why());
+        caller.say("JDK " + wanted.version() + ", because of " + wanted.why());
         Lima.Result r = lima.ssh(sandbox, Duration.ofMinutes(60), INSTALL, "sudo sh -s " + wanted.version() + " "
                 + Lima.quote(project.toString()) + " " + (maven ? 1 : 0) + " " + Lima.quote(stamp));
-        r.err().lines().forEach(this::say);
+        r.err().lines().forEach(caller::say);
         if (r.code() != 0) {
             throw new Lima.Failure(r.code() == 255 ? "no connection to " + sandbox
                     : "JDK " + wanted.version() + " could not be installed in " + sandbox + ", see above"
-                            + ". Another one: " + command + " " + sandbox + " --jdk N");
+                            + ". Another one: " + caller.command + " " + sandbox + " --jdk N");
         }
         int found = Integer.parseInt(r.out().strip());
         if (found != wanted.version()) {
-            say("its distribution has no JDK " + wanted.version() + ": it is JDK " + found);
+            caller.say("its distribution has no JDK " + wanted.version() + ": it is JDK " + found);
         }
         told(wanted, found, maven);
         return 0;
@@ -245,48 +209,21 @@ class Jvm implements Callable<Integer> {
 
     private void told(Wanted wanted, Integer installed, boolean maven) {
         if (json) {
-            out.println(Lima.io(() -> Lima.JSON.writeValueAsString(new TreeMap<>(Map.of("jdk", wanted.version(), "why",
-                    wanted.why(), "installed", installed == null ? 0 : installed, "maven", maven)))));
+            caller.out.println(
+                    Lima.io(() -> Lima.JSON.writeValueAsString(new TreeMap<>(Map.of("jdk", wanted.version(), "why",
+                            wanted.why(), "installed", installed == null ? 0 : installed, "maven", maven)))));
         } else if (print) {
-            out.println("JDK " + wanted.version() + ", because of " + wanted.why());
+            caller.out.println("JDK " + wanted.version() + ", because of " + wanted.why());
         }
     }
 
-    /** The sandbox that is meant; it must run and see the project. */
+    /** The sandbox that is meant, of the project's directory if a path is named; it must run and see the project. */
     private String running(Lima lima, Path project) {
-        List<JsonNode> ours = lima.list().stream().filter(i -> i.path("config").path("param").path("sandbox").asText()
-                .contains("kind=sandbox")).toList();
-        List<JsonNode> found = ours.stream().filter(i -> name.matches("[.~/].*") ? sees(i, project)
-                : i.path("name").asText().equals(name)).toList();
-        if (found.size() != 1) {
-            throw new Lima.Failure(2, found.isEmpty() ? "there is no such sandbox: " + name
-                    : "several sandboxes have " + project + " mounted, say which: " + found.stream()
-                            .map(i -> i.path("name").asText()).collect(Collectors.joining(", ")));
+        JsonNode is = caller.sandbox(Caller.isPath(name) ? project.toString() : name, lima.list());
+        if (!Caller.ours(is) || !Caller.sees(is, project)) {
+            throw new Lima.Failure(2, project + " is not mounted in the sandbox " + is.path("name").asText());
         }
-        String is = found.get(0).path("name").asText();
-        if (!sees(found.get(0), project)) {
-            throw new Lima.Failure(2, project + " is not mounted in " + is);
-        }
-        if (!found.get(0).path("status").asText().equals("Running")) {
-            throw new Lima.Failure(is + " is not running; to start it: " + sibling("sandboxes") + " start " + is);
-        }
-        return is;
-    }
-
-    private static boolean sees(JsonNode instance, Path project) {
-        return StreamSupport.stream(instance.path("config").path("mounts").spliterator(), false)
-                .anyMatch(m -> project.startsWith(m.path("location").asText()));
-    }
-
-    private String sibling(String script) {
-        return command.endsWith("sandbox jvm") ? command.substring(0, command.length() - " jvm".length())
-                : command.replaceFirst("\\bjvm(?=$|@|\\.java)", script);
-    }
-
-    private void say(String text) {
-        err.println(text.lines().map(line -> "jvm: " + line.replaceAll("\\p{Cntrl}", " "))
-                .collect(Collectors.joining("\n")));
-        err.flush();
+        return caller.running(is);
     }
 
     /** The version of Java that a project wants, and what says so. Reads text; nothing of the project is run. */
@@ -381,6 +318,123 @@ class Jvm implements Callable<Integer> {
                     : "");
         }
     }
+
+    // --- Caller: the same text in every script that is told what it is for by a sandbox's name or directory ---
+    /** Who calls: environment, directory, streams; how he is spoken to; and which sandbox a word of his means. */
+    static final class Caller {
+        final Map<String, String> env;
+        final Path cwd;
+        final PrintWriter out;
+        final PrintWriter err;
+        /** How he called us, so that hints can be pasted. */
+        final String command;
+        private final String script;
+
+        Caller(String script, String command, Map<String, String> env, Path cwd, PrintWriter out, PrintWriter err) {
+            this.script = script;
+            this.command = command;
+            this.env = env;
+            this.cwd = cwd;
+            this.out = out;
+            this.err = err;
+        }
+
+        static Caller ofThisProcess(String script) {
+            return new Caller(script, System.getProperty("sandbox.command", System.getenv("JBANG_LAUNCH_CMD") != null
+                    ? "jbang " + script + ".java" : script), System.getenv(), Path.of("").toAbsolutePath(),
+                    new PrintWriter(System.out, true, UTF_8), new PrintWriter(System.err, true, UTF_8));
+        }
+
+        /** Runs one command line; gives the exit code, and never throws for a failure of ours, which is told on err. */
+        int run(Object program, String... args) {
+            return new CommandLine(program).setOut(out).setErr(err)
+                    .setColorScheme(CommandLine.Help.defaultColorScheme(CommandLine.Help.Ansi.OFF))
+                    .setParameterExceptionHandler((e, a) -> {
+                        CommandLine verb = e.getCommandLine();
+                        say(e.getMessage());
+                        err.print("Usage: " + verb.getHelp().synopsis(0));
+                        say("'" + command + (verb.getParent() == null ? "" : " " + verb.getCommandName())
+                                + " --help' tells more.");
+                        return 2;
+                    })
+                    .setExecutionExceptionHandler((e, l, p) -> {
+                        if (!(e instanceof Lima.Failure failure)) {
+                            throw e;
+                        }
+                        say(failure.getMessage());
+                        return failure.code;
+                    }).execute(args);
+        }
+
+        void say(String text) {
+            err.println(text.lines().map(line -> script + ": " + line.replaceAll("\\p{Cntrl}", " "))
+                    .collect(Collectors.joining("\n")));
+            err.flush();
+        }
+
+        /** Another script of this project, spelled as this one was; in a checkout the launcher itself is sandbox. */
+        String sibling(String other) {
+            return command.endsWith("sandbox " + script) && other.startsWith("sandbox")
+                    ? command.substring(0, command.length() - script.length() - 1)
+                    : command.replaceFirst("\\b" + script + "(?=$|@|\\.java)", other);
+        }
+
+        static boolean isPath(String word) {
+            return word.matches("[.~/].*");
+        }
+
+        /** The instance, as limactl tells of it, that has a name, or the one of this tool that has a directory mounted. */
+        JsonNode sandbox(String word, List<JsonNode> instances) {
+            String name = isPath(word) ? covering(word, instances) : word;
+            JsonNode is = instances.stream().filter(i -> i.path("name").asText().equals(name)).findFirst()
+                    .orElseThrow(() -> new Lima.Failure(2, "there is no sandbox " + name));
+            if (mark(is).contains("kind=base")) {
+                throw new Lima.Failure(2, name + " is a base that sandboxes are cloned from, and never runs");
+            }
+            return is;
+        }
+
+        private String covering(String word, List<JsonNode> instances) {
+            String home = env.getOrDefault("HOME", "/");
+            Path typed = cwd.resolve(word.equals("~") || word.startsWith("~/") ? home + word.substring(1) : word);
+            Path dir = Lima.io(() -> Files.isDirectory(typed) ? typed.toRealPath() : typed.normalize());
+            List<String> found = instances.stream().filter(i -> ours(i) && sees(i, dir))
+                    .map(i -> i.path("name").asText()).toList();
+            if (found.size() != 1) {
+                throw new Lima.Failure(2, found.isEmpty() ? "no sandbox has " + dir + " mounted; give its name"
+                        : "several sandboxes have " + dir + " mounted, say which: " + String.join(", ", found));
+            }
+            return found.get(0);
+        }
+
+        private static String mark(JsonNode instance) {
+            return instance.path("config").path("param").path("sandbox").asText();
+        }
+
+        static boolean ours(JsonNode instance) {
+            return mark(instance).contains("kind=sandbox");
+        }
+
+        static boolean sees(JsonNode instance, Path dir) {
+            return StreamSupport.stream(instance.path("config").path("mounts").spliterator(), false)
+                    .anyMatch(m -> dir.startsWith(m.path("location").asText()));
+        }
+
+        static boolean runs(JsonNode instance) {
+            return instance.path("status").asText().equals("Running");
+        }
+
+        /** The name of an instance, which must run. */
+        String running(JsonNode instance) {
+            String name = instance.path("name").asText();
+            if (!runs(instance)) {
+                throw new Lima.Failure(name + " is " + instance.path("status").asText().toLowerCase(Locale.ROOT)
+                        + ". To start it: " + sibling("sandboxes") + " start " + name);
+            }
+            return name;
+        }
+    }
+    // --- end of Caller ---
 
     // --- Lima: the same text in every script ---
     /** Runs limactl, qemu-img and ssh: argument lists in, exit codes and words out. limactl is asked, never believed. */

@@ -26,6 +26,7 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
@@ -49,7 +50,6 @@ import java.util.Stack;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
@@ -122,6 +122,7 @@ class Sandbox implements Callable<Integer> {
     private static final List<String> BUILD_FILES = List.of(".sdkmanrc", ".java-version", ".tool-versions", "pom.xml",
             "mvnw", "gradle/gradle-daemon-jvm.properties", "build.gradle", "build.gradle.kts", "settings.gradle",
             "settings.gradle.kts");
+
     private static final Map<String, String> SYNONYMS = Map.of("ls", "list", "rm", "delete", "copy", "cp", "ps",
             "list");
 
@@ -939,8 +940,9 @@ class Sandbox implements Callable<Integer> {
         StringBuilder state = new StringBuilder(String.join(" ", options));
         for (String file : BUILD_FILES) {
             Path path = project.resolve(file);
-            state.append('\n').append(file).append('\n').append(!Files.isRegularFile(path) ? ""
-                    : Lima.io(() -> Files.readString(path, ISO_8859_1)));
+            state.append('\n').append(file).append('\n').append(Lima.io(() -> Files.isRegularFile(path,
+                    LinkOption.NOFOLLOW_LINKS) && Files.size(path) <= 1_000_000 // as jvm reads them: any tree's
+                            ? Files.readString(path, ISO_8859_1) : ""));
         }
         String stamp = Lima.hash(state.toString()).substring(0, 32);
         Lima.Result there = lima.ssh(is.name, Duration.ofMinutes(1), null, "test -e /var/lib/sandbox/jvm/.stamps/"

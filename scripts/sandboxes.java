@@ -1050,8 +1050,7 @@ class Sandboxes implements Callable<Integer> {
                         + Tag.of(lima, its).size() + " snapshots. What stays: " + box.mountsText()
                         + (agents.isEmpty() ? "" : ", " + String.join(", ", agents) + " (installed anew)")
                         + ", its published ports, " + box.cpus + " cpus, " + ListAll.size(box.memory) + " memory, "
-                        + ListAll.size(box.disk)
-                        + " disk." + trial(its).map(t -> " And " + t + ".").orElse(""));
+                        + ListAll.size(box.disk) + " disk." + trial(its).map(t -> " And " + t + ".").orElse(""));
                 talk.say("making " + its + " anew, of " + of);
                 String forwards = Files.exists(journal) ? forwards(journal) : "" + forwards(box);
                 ending(its, lock -> {
@@ -1531,8 +1530,7 @@ class Sandboxes implements Callable<Integer> {
                         + "\nThe same command opens your text again, which is kept in " + draft);
             }
             around(is, () -> Yaml.put(this, is, after,
-                    b -> b.disk >= is.disk
-                            && b.cpus > 0));
+                    b -> b.disk >= is.disk && b.cpus > 0));
             Lima.io(() -> Files.deleteIfExists(draft));
             talk.say(is.name + " is changed");
             return 0;

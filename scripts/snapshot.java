@@ -33,7 +33,6 @@ import java.time.ZoneId;
 import java.time.format.DateTimeFormatter;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.LinkedHashSet;
@@ -256,8 +255,7 @@ class Snapshot {
         }
         if (is.status.equals("Stopped") && Files.exists(owed(is.name))) {
             host.say("an interrupted call left " + is.name + " stopped; to start it: " + host.sibling("sandboxes")
-                    + " start "
-                    + is.name);
+                    + " start " + is.name);
         }
         return 0;
     }

@@ -64,7 +64,7 @@ class TerminfoTest {
         result.errHas("knows " + term);
         if (term.startsWith("xterm-")) {
             result.errHas("of this program");
-            assertEquals("\033[4:3m".replace("\033", "\u001b"), inGuest("tput", "-T", term, "Smulx", "3"));
+            assertEquals("\033[4:3m", inGuest("tput", "-T", term, "Smulx", "3"));
             assertEquals("256\n", inGuest("tput", "-T", term, "colors"));
         }
     }
