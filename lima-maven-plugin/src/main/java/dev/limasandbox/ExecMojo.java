@@ -65,28 +65,36 @@ class ExecMojo extends LimaMojo {
             throw new MojoExecutionException("lima.output is terminal or log, not " + output);
         }
         CommandWords.Read read = read();
-        List<String> command = read.maven() ? maven(read.words()) : read.words();
-        String shown = command.stream().map(w -> w.replaceFirst("^(-D[^=]+)=.*", "$1=…"))
-                .map(w -> w.matches("[A-Za-z0-9_./:=,!…+-]+") ? w : Sandbox.Lima.quote(w))
-                .collect(Collectors.joining(" "));
         if (inside()) {
-            getLog().info(shown + "   (in this sandbox)");
-            end(shown, direct(command, where()));
+            List<String> command = command(read, Runtime.getRuntime().availableProcessors());
+            getLog().info(shown(command) + "   (in this sandbox)");
+            end(shown(command), direct(command, where()));
             return;
         }
         if (dir == null) { // else this Maven has read nothing in there
-            Trust.changed(root()).ifPresent(getLog()::warn);
+            Trust.changed(root(), session.getProjects()).ifPresent(getLog()::warn);
         }
-        ensureNamed();
-        getLog().info("in the sandbox of " + root() + ", in " + where() + ": " + shown);
         List<String> words = new ArrayList<>(List.of("--no-keys"));
         String env = onlyFromUser("lima.env");
         Stream.of(env == null ? new String[0] : env.split("[, ]+")).filter(n -> !n.isEmpty())
                 .forEach(n -> words.addAll(List.of("--env", n)));
-        words.addAll(named());
-        words.add("--");
+        Sandbox.Instance is = ensured();
+        List<String> command = command(read, is.cpus);
+        getLog().info("in the sandbox " + is.name + ", in " + where() + ": " + shown(command));
+        words.addAll(List.of("--name", is.name, "--dir", where().toString(), "--"));
         words.addAll(command);
-        end(shown, output.equals("log") ? logged(words) : sandbox(where(), words));
+        end(shown(command), output.equals("log") ? logged(words) : sandbox(where(), words));
+    }
+
+    private List<String> command(CommandWords.Read read, int cpus) throws MojoExecutionException {
+        return read.maven() ? maven(read.words(), cpus) : read.words();
+    }
+
+    /** The command as one line for the user; of properties only the names, as a value may be a secret. */
+    private static String shown(List<String> command) {
+        return command.stream().map(w -> w.replaceFirst("^(-D[^=]+)=.*", "$1=…"))
+                .map(w -> w.matches("[A-Za-z0-9_./:=,!…+-]+") ? w : Sandbox.Lima.quote(w))
+                .collect(Collectors.joining(" "));
     }
 
     private CommandWords.Read read() throws MojoExecutionException {
@@ -120,26 +128,17 @@ class ExecMojo extends LimaMojo {
     }
 
     /** ./mvnw of the build if there is one, else Maven as the sandbox has it, with what the outer one was told. */
-    private List<String> maven(List<String> words) throws MojoExecutionException {
+    private List<String> maven(List<String> words, int cpus) throws MojoExecutionException {
         Path wrapper = root().resolve("mvnw");
         String forward = onlyFromUser("lima.forward");
         Set<String> names = forward == null ? Set.of() : Set.of(forward.strip().split("[, ]+"));
         boolean whole = !bound() && (dir == null || where().equals(basedir.toPath()));
-        int cpus = session.getRequest().getDegreeOfConcurrency() < 2 ? 0
-                : inside() ? Runtime.getRuntime().availableProcessors() : found().map(is -> is.cpus).orElse(0);
         Handed handed = Handed.of(session.getRequest(), whole, names, cpus);
         if (!handed.leftOut().isEmpty()) {
             getLog().info("properties that stay out: " + String.join(", ", handed.leftOut())
                     + " (-Dlima.forward=NAME,… hands them on)");
         }
         return list(list(List.of(Files.isExecutable(wrapper) ? wrapper.toString() : "mvn"), handed.options()), words);
-    }
-
-    /** A sandbox with an insisted name that is not there yet gets the build's root, not this module's directory. */
-    private void ensureNamed() throws MojoExecutionException {
-        if (isNamed() && found().isEmpty()) {
-            StartMojo.start(this);
-        }
     }
 
     private static int direct(List<String> command, Path where) throws MojoExecutionException {

@@ -6,7 +6,6 @@ import java.io.FileInputStream;
 import java.io.InputStream;
 import java.io.PrintWriter;
 import java.io.Writer;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -125,12 +124,7 @@ abstract class LimaMojo extends AbstractMojo {
         return name != null && !name.isBlank();
     }
 
-    /** NAME on the command line of sandbox. */
-    List<String> named() {
-        return isNamed() ? List.of("--name", target()) : List.of(target());
-    }
-
-    /** The same for sandboxes and snapshot. */
+    /** NAME on the command line of sandbox, sandboxes and snapshot. */
     String target() {
         return isNamed() ? name.strip() : ".";
     }
@@ -139,16 +133,18 @@ abstract class LimaMojo extends AbstractMojo {
      * A parameter by which the guest sees more of this computer: it counts only from the command line or from
      * settings.xml, never from what lies in the project, which an agent may have written.
      *
-     * @throws MojoExecutionException if a POM or .mvn/maven.config sets it
+     * @throws MojoExecutionException if a POM or a file in .mvn sets it
      */
     String onlyFromUser(String property) throws MojoExecutionException {
-        String typed = session.getUserProperties().getProperty(property);
-        File top = session.getRequest().getMultiModuleProjectDirectory(); // Maven reads it as if it had been typed
-        Path config = (top == null ? basedir : top).toPath().resolve(".mvn/maven.config");
-        if (typed != null && Sandbox.Lima.io(() -> Files.isRegularFile(config)
-                && Files.readString(config, StandardCharsets.ISO_8859_1).contains(property))) {
-            throw fromProject(property, config.toString());
+        File top = session.getRequest().getMultiModuleProjectDirectory();
+        Path root = Sandbox.Places.real((top == null ? basedir : top).toPath());
+        for (Path file : Trust.dotMvn(root)) { // Maven takes some of them as if they had been typed
+            if (Trust.text(file).contains(property)) {
+                throw fromProject(property, file.toString());
+            }
         }
+        String typed = session.getUserProperties().getProperty(property);
+        File settings = session.getRequest().getUserSettingsFile();
         if (typed != null) {
             return typed;
         }
@@ -157,6 +153,9 @@ abstract class LimaMojo extends AbstractMojo {
                     || session.getRequest().getActiveProfiles().contains(profile.getId())
                     || profile.getActivation() != null && profile.getActivation().isActiveByDefault();
             if (active && profile.getProperties().getProperty(property) != null) {
+                if (settings != null && Sandbox.Places.real(settings.toPath()).startsWith(root)) {
+                    throw fromProject(property, settings.toString());
+                }
                 return profile.getProperties().getProperty(property);
             }
         }
@@ -171,6 +170,34 @@ abstract class LimaMojo extends AbstractMojo {
         return new MojoExecutionException(property + " in " + where
                 + " does not count: it would show the sandbox more of"
                 + " this computer. It is taken from the command line (-D" + property + "=…) or from settings.xml");
+    }
+
+    /**
+     * The sandbox, made or started if need be. In a build that is done once, whatever the number of its modules and
+     * threads, until a goal changes the sandbox's state.
+     */
+    Sandbox.Instance ensured() throws MojoExecutionException {
+        synchronized (LimaMojo.class) {
+            if (session.getRequest().getData().get(started()) instanceof Sandbox.Instance is) {
+                return is;
+            }
+            List<String> words = list(List.of("--no-keys"),
+                    isNamed() ? List.of("--name", target(), "--dir", root().toString()) : List.of(target()));
+            if (sandbox(root(), list(words, List.of("--", "true"))) != 0) {
+                throw new MojoExecutionException(
+                        "the sandbox of " + root() + " could not be made or started, see above."
+                                + " 'sandbox .' in a terminal tells more; mvn lima:status shows what there is");
+            }
+            Sandbox.Instance is = found().orElseThrow(
+                    () -> new MojoExecutionException(
+                            "the sandbox is gone again: somebody deleted it; the same call again"));
+            session.getRequest().getData().put(started(), is);
+            return is;
+        }
+    }
+
+    private String started() throws MojoExecutionException {
+        return "lima " + target() + " " + root();
     }
 
     // ------------------------------------------------------------------------------------------------------ the engine
@@ -201,12 +228,14 @@ abstract class LimaMojo extends AbstractMojo {
 
     /** Calls {@code sandboxes VERB}, which must succeed. */
     void sandboxes(String... words) throws MojoExecutionException {
+        session.getRequest().getData().remove(started());
         check(words[0], Sandboxes.run(
                 new Sandboxes.Host(System.getenv(), root(), log(), log(), stdin(), "sandboxes", 0), words));
     }
 
     /** Calls {@code snapshot VERB}, which must succeed. */
     void snapshot(String... words) throws MojoExecutionException {
+        session.getRequest().getData().remove(started());
         check("snapshot " + words[0], Snapshot.run(
                 new Snapshot.Host(System.getenv(), root(), log(), log(), stdin(), "snapshot", false), words));
     }
