@@ -11,17 +11,23 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import javax.inject.Inject;
+import org.apache.maven.execution.MavenExecutionRequest;
 import org.apache.maven.lifecycle.DefaultLifecycles;
 import org.apache.maven.plugin.MojoExecutionException;
 import org.apache.maven.plugin.MojoFailureException;
 import org.apache.maven.plugins.annotations.Mojo;
 import org.apache.maven.plugins.annotations.Parameter;
 import org.apache.maven.project.MavenProject;
+import org.eclipse.aether.RepositorySystem;
+import org.eclipse.aether.artifact.DefaultArtifact;
+import org.eclipse.aether.resolution.ArtifactRequest;
+import org.eclipse.aether.resolution.ArtifactResolutionException;
 
 /**
  * Runs a command, or Maven itself, in the project's sandbox; makes or starts the sandbox if need be.
@@ -48,9 +54,12 @@ class ExecMojo extends LimaMojo {
 
     private final DefaultLifecycles lifecycles;
 
+    private final RepositorySystem repositories;
+
     @Inject
-    ExecMojo(DefaultLifecycles lifecycles) {
+    ExecMojo(DefaultLifecycles lifecycles, RepositorySystem repositories) {
         this.lifecycles = lifecycles;
+        this.repositories = repositories;
     }
 
     @Override
@@ -80,6 +89,9 @@ class ExecMojo extends LimaMojo {
                 .forEach(n -> words.addAll(List.of("--env", n)));
         Sandbox.Instance is = ensured();
         List<String> command = command(read, is.cpus);
+        if (read.maven()) {
+            jvmOptions = ofThisMaven();
+        }
         getLog().info("in the sandbox " + is.name + ", in " + where() + ": " + shown(command));
         words.addAll(List.of("--name", is.name, "--dir", where().toString(), "--"));
         words.addAll(command);
@@ -139,6 +151,37 @@ class ExecMojo extends LimaMojo {
                     + " (-Dlima.forward=NAME,… hands them on)");
         }
         return list(list(List.of(Files.isExecutable(wrapper) ? wrapper.toString() : "mvn"), handed.options()), words);
+    }
+
+    /** What the sandbox's Maven is to have of this one: its version, and what its settings say of repositories. */
+    private List<String> ofThisMaven() throws MojoExecutionException {
+        List<String> options = new ArrayList<>(jvmOptions);
+        MavenExecutionRequest request = session.getRequest();
+        Stream.of(request.getUserSettingsFile(), request.getGlobalSettingsFile()).filter(f -> f != null && f.isFile())
+                .forEach(f -> options.addAll(List.of("--settings", f.getAbsolutePath())));
+        if (!request.getActiveProfiles().isEmpty()) {
+            options.addAll(List.of("--profiles", String.join(",", request.getActiveProfiles())));
+        }
+        repository().ifPresent(r -> options.addAll(List.of("--tail", r.toString())));
+        if (!Files.isExecutable(root().resolve("mvnw"))) {
+            String version = session.getSystemProperties().getProperty("maven.version", "");
+            mavenZip(version).ifPresent(
+                    zip -> options.addAll(List.of("--maven", version, "--maven-zip", zip.toString())));
+        }
+        return options;
+    }
+
+    /** The running Maven as it is distributed: from the local repository, else downloaded as a plugin would be. */
+    private Optional<Path> mavenZip(String version) {
+        try {
+            return Optional.of(repositories.resolveArtifact(session.getRepositorySession(), new ArtifactRequest(
+                    new DefaultArtifact("org.apache.maven", "apache-maven", "bin", "zip", version),
+                    session.getCurrentProject().getRemotePluginRepositories(), null)).getArtifact().getFile().toPath());
+        } catch (ArtifactResolutionException e) {
+            getLog().warn("Maven " + version + " cannot be had for the sandbox, which takes its distribution's: "
+                    + e.getMessage());
+            return Optional.empty();
+        }
     }
 
     private static int direct(List<String> command, Path where) throws MojoExecutionException {

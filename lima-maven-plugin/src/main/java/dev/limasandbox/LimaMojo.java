@@ -42,6 +42,13 @@ abstract class LimaMojo extends AbstractMojo {
     @Parameter(property = "lima.dir")
     File dir;
 
+    /**
+     * Lets the Maven in the sandbox read this computer's ~/.m2/repository, which is mounted read-only. Only from the
+     * command line or settings.xml.
+     */
+    @Parameter(property = "lima.hostRepository", defaultValue = "false")
+    boolean hostRepository;
+
     /** The JDK in the sandbox, 21 for example. Without it: what the project says, else the one that Maven runs on here. */
     @Parameter(property = "lima.jdk")
     String jdk;
@@ -138,13 +145,13 @@ abstract class LimaMojo extends AbstractMojo {
     String onlyFromUser(String property) throws MojoExecutionException {
         File top = session.getRequest().getMultiModuleProjectDirectory();
         Path root = Sandbox.Places.real((top == null ? basedir : top).toPath());
+        File settings = session.getRequest().getUserSettingsFile();
         for (Path file : Trust.dotMvn(root)) { // Maven takes some of them as if they had been typed
             if (Trust.text(file).contains(property)) {
                 throw fromProject(property, file.toString());
             }
         }
         String typed = session.getUserProperties().getProperty(property);
-        File settings = session.getRequest().getUserSettingsFile();
         if (typed != null) {
             return typed;
         }
@@ -181,7 +188,9 @@ abstract class LimaMojo extends AbstractMojo {
             if (session.getRequest().getData().get(started()) instanceof Sandbox.Instance is) {
                 return is;
             }
-            List<String> words = list(List.of("--no-keys"),
+            Optional<Path> repository = repository();
+            List<String> words = list(repository.map(r -> List.of("--no-keys", "--mount", r.toString()))
+                    .orElse(List.of("--no-keys")),
                     isNamed() ? List.of("--name", target(), "--dir", root().toString()) : List.of(target()));
             if (sandbox(root(), list(words, List.of("--", "true"))) != 0) {
                 throw new MojoExecutionException(
@@ -196,16 +205,35 @@ abstract class LimaMojo extends AbstractMojo {
         }
     }
 
+    /** The host's Maven repository, if the sandbox is to read it: never another directory that something names. */
+    Optional<Path> repository() throws MojoExecutionException {
+        String asked = onlyFromUser("lima.hostRepository");
+        if (hostRepository && asked == null) {
+            throw fromProject("lima.hostRepository", "a POM");
+        }
+        Path repository = Path.of(System.getenv().getOrDefault("HOME", "/"), ".m2/repository");
+        if (asked == null || asked.equals("false")) {
+            return Optional.empty();
+        }
+        if (!Files.isDirectory(repository)) {
+            throw new MojoExecutionException("lima.hostRepository: there is no directory " + repository);
+        }
+        return Optional.of(Sandbox.Places.real(repository));
+    }
+
     private String started() throws MojoExecutionException {
         return "lima " + target() + " " + root();
     }
 
     // ------------------------------------------------------------------------------------------------------ the engine
 
+    /** What {@code jvm} is told, before a run of Maven, of the one out here; one word each. */
+    List<String> jvmOptions = List.of("--outer", "" + Runtime.version().feature());
+
     /** This process's environment, and what it says of the JDK. */
     Map<String, String> environment() {
         Map<String, String> env = new TreeMap<>(System.getenv());
-        env.put("SANDBOX_JDK_OUTER", "" + Runtime.version().feature());
+        env.put("SANDBOX_JVM", String.join("\n", jvmOptions));
         if (jdk != null) {
             env.put("SANDBOX_JDK", jdk);
         }
