@@ -615,7 +615,7 @@ class Sandboxes implements Callable<Integer> {
 
     // ------------------------------------------------------------------------------------------------------ the verbs
 
-    @Command(name = "list", sortOptions = false, description = "Shows the sandboxes, one a line.%n",
+    @Command(name = "list", sortOptions = false, description = {"Shows the sandboxes, one a line.", ""},
             footer = {"", "DISK is what it takes on this computer, of the size that it has; TAGS counts snapshots.",
                     "", "Examples:", "  sandboxes list", "  sandboxes list --json web | jq -r '.[0].sshPort'",
                     "  sandboxes list --bases           what they were cloned from, and its size",
@@ -849,7 +849,7 @@ class Sandboxes implements Callable<Integer> {
         }
     }
 
-    @Command(name = "start", sortOptions = false, description = "Starts sandboxes; a running one stays as it is.%n",
+    @Command(name = "start", sortOptions = false, description = {"Starts sandboxes; a running one stays as it is.", ""},
             footer = {"", "Examples:", "  sandboxes start web", "  sandboxes start --all"})
     static final class Start extends Acting {
         @Mixin
@@ -865,7 +865,7 @@ class Sandboxes implements Callable<Integer> {
         }
     }
 
-    @Command(name = "stop", sortOptions = false, description = "Stops sandboxes, several at once.%n",
+    @Command(name = "stop", sortOptions = false, description = {"Stops sandboxes, several at once.", ""},
             footer = {"", "Examples:", "  sandboxes stop .", "  sandboxes stop web api --force",
                     "  sandboxes stop --all --when-idle"})
     static final class Stop extends Ending {
@@ -882,7 +882,7 @@ class Sandboxes implements Callable<Integer> {
         }
     }
 
-    @Command(name = "restart", sortOptions = false, description = "Stops sandboxes and starts them again.%n",
+    @Command(name = "restart", sortOptions = false, description = {"Stops sandboxes and starts them again.", ""},
             footer = {"", "Examples:", "  sandboxes restart web", "  sandboxes restart . --when-idle"})
     static final class Restart extends Ending {
         @Mixin
@@ -1011,8 +1011,8 @@ class Sandboxes implements Callable<Integer> {
     }
 
     @Command(name = "reset", sortOptions = false,
-            description = {"Makes a sandbox anew: the same directories, resources, template and published",
-                    "ports, and nothing else of what it was.%n"},
+            description = {"Makes a sandbox anew.",
+                    "Its directories, resources, template and published ports stay, and nothing else.%n"},
             footer = {"", "Examples:", "  sandboxes reset web", "  sandboxes reset . --yes --force"})
     static final class Reset extends Ending {
         @Parameters(paramLabel = "NAME", description = "Its name, or a directory that it has mounted.")
@@ -1196,7 +1196,7 @@ class Sandboxes implements Callable<Integer> {
     }
 
     @Command(name = "rename", sortOptions = false,
-            description = "Gives a sandbox another name; its snapshots come along.%n",
+            description = {"Gives a sandbox another name; its snapshots come along.", ""},
             footer = {"", "Example:", "  sandboxes rename web shop"})
     static final class Rename extends Ending {
         @Parameters(paramLabel = "NAME", index = "0", description = "Its name, or a directory that it has mounted.")
@@ -1541,7 +1541,7 @@ class Sandboxes implements Callable<Integer> {
             name = "ports",
             customSynopsis = "sandboxes ports [OPTIONS] NAME%n",
             description = {
-                    "Shows what listens in a sandbox and what of it is forwarded; opens and closes", "forwards.", "",
+                    "Shows what listens in a sandbox; opens and closes forwards of it.", "",
                     "A forward works at once, on 127.0.0.1, until the sandbox stops. With --keep it",
                     "is also written down and made by Lima from the next start on.%n"
             },
@@ -1759,9 +1759,9 @@ class Sandboxes implements Callable<Integer> {
             name = "clone",
             customSynopsis = "sandboxes clone [OPTIONS] SOURCE NAME [DIR]%n",
             description = {
-                    "Makes the sandbox NAME as a copy of a stopped one, all that is in it included,",
-                    "or of one of its snapshots. With DIR it sees that directory in place of",
-                    "SOURCE's.%n"
+                    "Copies a stopped sandbox, or one of its snapshots.", "",
+                    "All that is in it comes along. With DIR the copy sees that directory in place",
+                    "of SOURCE's.%n"
             },
             sortOptions = false,
             footer = {"", "Examples:", "  sandboxes clone myapp experiment",
@@ -1942,8 +1942,8 @@ class Sandboxes implements Callable<Integer> {
             name = "usage",
             customSynopsis = "sandboxes usage [--json] [NAME...]%n",
             description = {
-                    "Shows what sandboxes use: memory, disk and Docker as their guests tell, and what",
-                    "they take of this computer's disk. Without NAME all of them.%n"
+                    "Shows what sandboxes use of memory, disk and this computer's disk.", "",
+                    "The guests tell of theirs, and of Docker. Without NAME all of them.%n"
             },
             sortOptions = false,
             footer = {"", "Examples:", "  sandboxes usage", "  sandboxes usage --json myapp"})
@@ -2004,8 +2004,9 @@ class Sandboxes implements Callable<Integer> {
             name = "trim",
             customSynopsis = "sandboxes trim [OPTIONS] NAME...|--all%n",
             description = {
-                    "Gives disk that running sandboxes no longer need back to this computer: apt's",
-                    "downloads, with --docker unused images, containers and networks too.%n"
+                    "Gives disk that running sandboxes no longer need back to this computer.", "",
+                    "That is apt's downloads, with --docker unused images, containers and networks",
+                    "too.%n"
             },
             sortOptions = false,
             footer = {"", "Examples:", "  sandboxes trim myapp", "  sandboxes trim --all --docker"})
@@ -2045,10 +2046,11 @@ class Sandboxes implements Callable<Integer> {
             name = "cp",
             customSynopsis = "sandboxes cp SRC DST%n",
             description = {
-                    "Copies a file or a directory into a sandbox or out of it; one of SRC and DST is",
-                    "NAME:PATH. DST is a directory that exists, or the copy's own name. A - stands",
-                    "for stdin or stdout. A link as SRC stands for what it points to; of the links in a",
-                    "directory that is copied out, those that lead out of it are left out.%n"
+                    "Copies a file or a directory into a sandbox or out of it.", "",
+                    "One of SRC and DST is NAME:PATH. DST is a directory that exists, or the copy's",
+                    "own name. A - stands for stdin or stdout. A link as SRC stands for what it",
+                    "points to; of the links in a directory that is copied out, those that lead out",
+                    "of it are left out.%n"
             },
             sortOptions = false,
             footer = {"", "Examples:", "  sandboxes cp notes.txt myapp:/tmp/", "  sandboxes cp myapp:~/report ./report",
