@@ -74,8 +74,8 @@ import picocli.CommandLine.Parameters;
                 "Docker, mounts, git, clock, memory, disk, terminal, network. Any other instance",
                 "of Lima can be named, too.",
                 "",
-                "--fix does what ends no session and loses nothing, and says what it did: a paused",
-                "machine goes on, a dead forward is made anew, what a crash left is cleared.%n"
+                "--fix does what ends no session and loses nothing, and says what it did: a",
+                "paused machine goes on, a dead forward is made anew, what a crash left goes.%n"
         },
         footer = {
                 "",
@@ -659,7 +659,7 @@ class Doctor implements Callable<Integer> {
                         .matcher(new String(noted.array(), 0, noted.position(), UTF_8));
                 return lock == null || left.matches() && left.group(3) != null && life.process(left.group(3),
                         Long.parseLong(left.group(4)), ".*" + Pattern.quote(name) + ".*").isPresent() ? "busy"
-                                : left.matches() ? left.group(1) : "";
+                                : left.matches() && !left.group(1).equals("start") ? left.group(1) : "";
             }
         });
     }
@@ -698,7 +698,7 @@ class Doctor implements Callable<Integer> {
 
     private List<String> paused(Box b) {
         Matcher is = Pattern.compile("\"status\": *\"(paused|io-error)\"").matcher(qmp(b, ""));
-        return bad(b.is("Running") && is.find(), b.is("Running") ? is.group(1) : "");
+        return b.is("Running") && is.find() ? List.of(is.group(1)) : List.of();
     }
 
     private String goOn(Box b, String it) {
