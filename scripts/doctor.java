@@ -397,7 +397,7 @@ class Doctor implements Callable<Integer> {
         try {
             for (int i = 0; i == 0 || i < 3 && instances.stream().map(Box::new).anyMatch(b -> b.is("Broken")
                     && !b.halfMade()); i++) {
-                LockSupport.parkNanos(i * 1_500_000_000L);
+                LockSupport.parkNanos(i * 700_000_000L);
                 instances = lima.list();
             }
         } catch (Lima.Failure failure) {
@@ -692,6 +692,7 @@ class Doctor implements Callable<Integer> {
                         + caller.sibling("sandboxes") + " restart " + b.name);
             }
             lima.limactl("stop", "-f", b.name);
+            life.sweep(b.name); // limactl leaves the sockets of forwards
             return "what was left of its processes is cleared; it is stopped";
         }
     }

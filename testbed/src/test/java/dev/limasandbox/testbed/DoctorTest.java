@@ -23,6 +23,7 @@ import java.util.stream.StreamSupport;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /** doctor: each case that it knows is broken on purpose, is found, and is well again when it was mended. */
@@ -49,7 +50,13 @@ class DoctorTest {
         });
         server.start();
         url = "http://127.0.0.1:" + server.getAddress().getPort() + "/";
-        world.at(project).run("doc", "sh", "-c", "echo 'noproxy = \"*\"' >~/.curlrc").exits(0);
+    }
+
+    /** It runs, with nothing of an earlier test in it, and asks no proxy. */
+    @BeforeEach
+    void runs() {
+        world.at(project).run("doc", "sh", "-c",
+                "rm -f ~/.npm-global/bin/*; echo 'noproxy = \"*\"' >~/.curlrc").exits(0);
     }
 
     @AfterAll
@@ -126,7 +133,7 @@ class DoctorTest {
         doctor(on(mac)).exits(1).outHas("system: this is macOS 12.7.1", "need macOS 13 or newer",
                 "homebrew: there is no Homebrew", "https://brew.sh", "lima: Lima is not installed",
                 "sandbox lima-install",
-                "3 of 10 checks").outLacks("programs", "kvm");
+                "3 of 13 checks").outLacks("programs", "kvm");
         mac.script("sw_vers", "echo 13.0").idle("brew").script("limactl", "echo 'limactl version 2.2.0'");
         doctor(on(mac).env("LIMA_HOME", world.root + "/none")).exits(1).outHas("limactl does not tell");
         mac.script("limactl", "case $1 in --version) echo 'limactl version 2.2.0' ;; esac");
@@ -141,7 +148,7 @@ class DoctorTest {
         Programs linux = computer().computer("Linux", "x86_64");
         doctor(on(linux)).exits(0).silent();
         linux.script("limactl", "echo 'limactl version 1.2.2'");
-        doctor(on(linux)).exits(1).outHas("lima-version: Lima 1.2.2 (" + linux.bin + "/limactl) is too old",
+        doctor(on(linux)).exits(1).outHas("lima-version: Lima 1.2.2 (" + linux.bin + "/limactl) is too",
                 "sandbox lima-install");
         linux.script("limactl", "case $1 in --version) echo 'limactl version 2.2.0' ;; esac");
         linux.script("qemu-system-" + ARCH, "echo 'Could not access KVM kernel module' >&2; exit 1");
@@ -274,16 +281,19 @@ class DoctorTest {
             world.limactl("edit", "doc", "--tty=false", "--set",
                     ".portForwards = [{\"guestPort\": 80, \"hostPort\": " + port + "}] + .portForwards");
             Files.move(project, project.resolveSibling("moved"));
-            doctor("doc").exits(1).outHas("doc: port: its port " + port + " is taken by another program",
+            doctor(world.cli(), "doc").exits(1).outHas("doc: port: its port " + port + " is taken by another program",
                     "sandbox ports doc --remove " + port, "doc: mount-gone: " + project + ", which it mounts, is",
                     "--unmount " + project);
             World.directory(twin);
             Files.copy(world.lima.resolve("doc/lima.yaml"), twin.resolve("lima.yaml"));
-            doctor(twin.getFileName().toString()).exits(1).outHas(": name: its name is too long for the sockets",
+            doctor(world.cli(), twin.getFileName().toString()).exits(1).outHas(
+                    ": name: its name is too long for the sockets",
                     "sandbox rename " + twin.getFileName() + " SHORTER", "its port " + port + " is kept for doc, too");
         } finally {
             Sh.remove(twin);
-            Files.move(project.resolveSibling("moved"), project);
+            if (Files.exists(project.resolveSibling("moved"))) {
+                Files.move(project.resolveSibling("moved"), project);
+            }
         }
         assertEquals(List.of(), troubles());
         world.limactl("edit", "doc", "--tty=false", "--set", "del(.portForwards[0])");
@@ -378,7 +388,6 @@ class DoctorTest {
                 "doc: clock: its clock is set").outHas("2 of 38 checks");
         inGuest("rm -f ~/.npm-global/bin/journalctl ~/.npm-global/bin/df");
         well();
-        inGuest("rm ~/.npm-global/bin/git");
         World.remove(project.resolve(".git"));
     }
 
@@ -413,8 +422,6 @@ class DoctorTest {
                     + "echo \"cacert = $HOME/company.pem\" >>~/.curlrc");
             world.at(project).run("doctor", "doc", "--url", "https://curl.test/hello").exits(0);
         }
-        inGuest("echo 'noproxy = \"*\"' >~/.curlrc");
-        well();
     }
 
     private static void refuse(ServerSocket proxy) {
