@@ -248,7 +248,8 @@ class Jvm implements Callable<Integer> {
     @Option(names = "--maven", paramLabel = "V", description = "This version of Maven, not the distribution's.")
     String mavenOption;
 
-    @Option(names = "--maven-zip", paramLabel = "FILE", description = "Where its apache-maven-V-bin.zip is.")
+    @Option(names = "--maven-zip", paramLabel = "FILE", hidden = true,
+            description = "Where its apache-maven-V-bin.zip is.")
     Path mavenZip;
 
     @Option(names = "--settings", paramLabel = "FILE", description = "Maven's settings here (default: ~/.m2's).")
