@@ -2225,6 +2225,7 @@ class Sandboxes implements Callable<Integer> {
                 snapshot apply --tag --force --when-idle --foreign --no-keep --help
                 snapshot try --force --when-idle --foreign --keep --discard --help
                 snapshot delete --tag --force --when-idle --foreign --help
+                doctor - --fix --json --url --help
                 docker-context use --help
                 docker-context create --all --help
                 docker-context list --json --help
