@@ -78,30 +78,36 @@ class Jvm implements Callable<Integer> {
     private static final int[] LONG_TERM = {8, 11, 17, 21, 25};
 
     /**
-     * As root, with the version wanted ($1), the project's directory ($2), whether Maven is wanted ($3) and a stamp ($4).
-     * Where the distribution lacks the version the next higher one is taken; a JDK compiles for older ones.
+     * As root, with the version wanted ($1), whether any other does as well ($2), the project's directory ($3), whether
+     * Maven is wanted ($4) and a stamp ($5). Where the distribution lacks the version the next higher one is taken; a JDK
+     * compiles for older ones.
      */
     static final String INSTALL = """
             set -e
-            want=$1 project=$2 maven=$3 stamp=$4
+            want=$1 any=$2 project=$3 maven=$4 stamp=$5
             state=/var/lib/sandbox/jvm
             home() { ls -d /usr/lib/jvm/java-$1-openjdk-* 2>/dev/null | grep -v /[.] | head -n 1; }
-            javac() { j=$(home $1); [ -n "$j" ] && [ -x "$j/bin/javac" ]; }
-            there() { apt-cache policy openjdk-$1-jdk-headless 2>/dev/null | grep -q 'Candidate: [0-9]'; }
+            packaged() { j=$(home $1); [ -n "$j" ] && [ -x "$j/bin/javac" ]; }
             wait='-o DPkg::Lock::Timeout=600'
             fresh() { [ -n "$fresh" ] || { echo 'reading the lists of packages' >&2; apt-get -q $wait update >/dev/null; fresh=1; }; }
             fresh=
-            [ -n "$(ls /var/lib/apt/lists/*_Packages* 2>/dev/null)" ] || fresh
+            there() {
+                [ -n "$(ls /var/lib/apt/lists/*_Packages* 2>/dev/null)" ] || fresh
+                apt-cache policy openjdk-$1-jdk-headless 2>/dev/null | grep -q 'Candidate: [0-9]'
+            }
             found=
-            for v in $(seq $want 40); do
-                if javac $v; then found=$v; break; fi
+            lower=
+            [ $any = 0 ] || lower=$(seq $((want - 1)) -1 8)
+            for v in $(seq $want 40) $lower; do
+                [ $any = 0 ] || ! command -v javac >/dev/null || break
+                if packaged $v; then found=$v; break; fi
                 if there $v; then
                     echo "installing openjdk-$v-jdk-headless" >&2
                     DEBIAN_FRONTEND=noninteractive apt-get -q -y $wait install --no-install-recommends \\
                         openjdk-$v-jdk-headless >/tmp/jvm.log 2>&1 || { fresh
                         DEBIAN_FRONTEND=noninteractive apt-get -q -y $wait install --no-install-recommends \\
                             openjdk-$v-jdk-headless >/tmp/jvm.log 2>&1 || { tail -n 20 /tmp/jvm.log >&2; exit 100; }; }
-                    javac $v && found=$v && break
+                    packaged $v && found=$v && break
                 fi
             done
             home=$(home ${found:-0})
@@ -109,7 +115,7 @@ class Jvm implements Callable<Integer> {
                 found=$(javac -version 2>&1 | sed 's/^javac \\(1[.]\\)\\{0,1\\}\\([0-9]*\\).*/\\2/')
                 home=$(readlink -f "$(command -v javac)")
                 home=${home%/bin/javac}
-                [ "$found" -ge $want ] || found=
+                [ $any = 1 ] || [ "$found" -ge $want ] || found=
             fi
             [ -n "$found" ] || { echo "this system has no JDK $want and none above it" >&2; exit 101; }
             if [ $maven = 1 ] && ! command -v mvn >/dev/null; then
@@ -192,7 +198,8 @@ class Jvm implements Callable<Integer> {
         String sandbox = running(lima, project);
         caller.say("JDK " + wanted.version() + ", because of " + wanted.why());
         Lima.Result r = lima.ssh(sandbox, Duration.ofMinutes(60), INSTALL, "sudo sh -s " + wanted.version() + " "
-                + Lima.quote(project.toString()) + " " + (maven ? 1 : 0) + " " + Lima.quote(stamp));
+                + (wanted.said() ? "0 " : "1 ") + Lima.quote(project.toString()) + " " + (maven ? 1 : 0) + " "
+                + Lima.quote(stamp));
         r.err().lines().forEach(caller::say);
         if (r.code() != 0) {
             throw new Lima.Failure(r.code() == 255 ? "no connection to " + sandbox
@@ -200,7 +207,7 @@ class Jvm implements Callable<Integer> {
                             + ". Another one: " + caller.command + " " + sandbox + " --jdk N");
         }
         int found = Integer.parseInt(r.out().strip());
-        if (found != wanted.version()) {
+        if (found != wanted.version() && wanted.said()) {
             caller.say("its distribution has no JDK " + wanted.version() + ": it is JDK " + found);
         }
         told(wanted, found, maven);
@@ -228,6 +235,7 @@ class Jvm implements Callable<Integer> {
 
     /** The version of Java that a project wants, and what says so. Reads text; nothing of the project is run. */
     record Wanted(int version, String why) {
+        private static final String UNSAID = "no word about it in the project";
         private static final int MOST_FILES = 500;
         private static final long MOST_BYTES = 1_000_000;
         private static final Pattern POM = Pattern
@@ -238,6 +246,11 @@ class Jvm implements Callable<Integer> {
         private static final Pattern GRADLE = Pattern.compile("JavaLanguageVersion\\.of\\(\\s*\"?([0-9]+)"
                 + "|JavaVersion\\.VERSION_([0-9_]+)|(?:source|target)Compatibility\\s*=\\s*['\"]?([0-9.]+)"
                 + "|jvmToolchain\\(\\s*([0-9]+)");
+
+        /** Does the project care? If it does not, a JDK that is there already is as good. */
+        boolean said() {
+            return !why.equals(UNSAID);
+        }
 
         /** INSISTED is the user's choice, OUTER what the caller's build runs on; both may be null. */
         static Wanted of(Path project, Integer insisted, Integer outer) {
@@ -287,7 +300,7 @@ class Jvm implements Callable<Integer> {
             }));
             return bounds.stream().reduce((a, b) -> b.version > a.version ? b : a)
                     .map(w -> new Wanted(atLeast(w.version), w.version + " in " + w.why))
-                    .orElse(new Wanted(21, "no word about it in the project"));
+                    .orElse(new Wanted(21, UNSAID));
         }
 
         private static int atLeast(int version) {

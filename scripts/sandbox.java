@@ -367,6 +367,9 @@ class Sandbox implements Callable<Integer> {
         try (Life.Lock lock = life.lock(name)) {
             lock.making("delete " + name, null);
             life.delete(name);
+            // A snapshot that was made meanwhile is of nothing any more; `sandboxes delete` has the whole list.
+            lima.run(Duration.ofMinutes(1), null, Stream.concat(Stream.of("rm", "-rf", "--"), Stream.of("snapshots",
+                    "sessions", "live", "restart").map(kind -> lima.state(kind).resolve(name).toString())).toList());
             lock.making("", null);
         }
     }
