@@ -384,10 +384,10 @@ class Editor implements Callable<Integer> {
                 lines.add(line(name));
             }
             String include = include(ours.path);
-            ours.change(text -> join(lines), "");
+            ours.change(text -> join(lines), "these are to be its lines", join(lines));
             boolean added = config.change(
                     text -> text.lines().anyMatch(include::equals) ? text : include + "\n" + text,
-                    "put this into its first line: " + include);
+                    "this is to be its first line", include);
             Path its = lima.home.resolve(name).resolve("ssh.config");
             if (print || !Files.exists(its)) {
                 return;
@@ -417,9 +417,9 @@ class Editor implements Callable<Integer> {
             if (lines.isEmpty()) {
                 String include = include(ours.path) + "\n";
                 config.change(text -> text.startsWith(include) ? text.substring(include.length())
-                        : text.replace("\n" + include, "\n"), "take out of it: " + include.strip());
+                        : text.replace("\n" + include, "\n"), "this line is to go", include.strip());
             }
-            ours.change(text -> join(lines), "");
+            ours.change(text -> join(lines), "these are to be its lines", join(lines));
             return true;
         }
 
@@ -463,21 +463,22 @@ class Editor implements Callable<Integer> {
             if (!forwards.isEmpty()) {
                 entry.put("port_forwards", forwards.stream().map(Zed::forward).toList());
             }
-            if (running && closed()) {
-                caller.say(name + " does not reach zed.dev, so Zed is to upload its server over ssh");
+            boolean closed = running && closed();
+            if (closed) {
                 entry.put("upload_binary_over_ssh", List.of("true"));
             }
             String object = entry.keySet().stream().map(k -> "  " + member(k, entry.get(k)))
                     .collect(Collectors.joining(",\n", "{\n", "\n}"));
-            if (settings.change(text -> with(text, entry, object),
-                    "put this into the list \"ssh_connections\" of it:\n" + object) && !print) {
-                caller.say("Zed's settings have lima-" + name);
+            if (settings.change(text -> with(text, entry, object), "this belongs into its list \"ssh_connections\"",
+                    object) && !print) {
+                caller.say("Zed's settings have lima-" + name
+                        + (closed ? "; as it does not reach zed.dev, Zed brings its server over ssh" : ""));
             }
         }
 
         boolean change() {
             return settings.change(text -> renamed == null ? without(text, name) : renamed(without(text, renamed)),
-                    "look there for \"lima-" + name + "\"");
+                    "this is to go, or to be renamed, with what is around it", quoted("lima-" + name));
         }
 
         private static String quoted(String word) {
@@ -731,10 +732,10 @@ class Editor implements Callable<Integer> {
         /**
          * Replaces the text by what EDIT makes of it; the text before stays beside it as FILE.before-sandbox.
          *
-         * @param byHand what the user may do instead when it fails
+         * @param byHand what the user may do instead when it fails, with the text that is then printed
          * @return whether there was anything to change
          */
-        boolean change(UnaryOperator<String> edit, String byHand) {
+        boolean change(UnaryOperator<String> edit, String byHand, String text) {
             try {
                 String before = read();
                 String after = edit.apply(before);
@@ -745,7 +746,9 @@ class Editor implements Callable<Integer> {
                 }
                 return !after.equals(before);
             } catch (Lima.Failure failure) {
-                throw new Lima.Failure(path + " stays as it is: " + failure.getMessage() + "\nBy hand: " + byHand);
+                caller.out.println(text);
+                throw new Lima.Failure(path + " stays as it is: " + failure.getMessage() + "\nBy hand: " + byHand
+                        + ", see above");
             }
         }
 
@@ -770,10 +773,6 @@ class Editor implements Callable<Integer> {
                         PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
                 boolean there = Files.exists(path, LinkOption.NOFOLLOW_LINKS);
                 Path real = there ? path.toRealPath() : path;
-                if (there && !path.startsWith(lima.home)) {
-                    Files.copy(real, path.resolveSibling(path.getFileName() + ".before-sandbox"),
-                            StandardCopyOption.REPLACE_EXISTING, StandardCopyOption.COPY_ATTRIBUTES);
-                }
                 Path next = real.resolveSibling("." + real.getFileName() + ".sandbox");
                 try {
                     Files.deleteIfExists(next);
@@ -782,6 +781,10 @@ class Editor implements Callable<Integer> {
                     Files.writeString(next, after, StandardOpenOption.SYNC);
                     if (there) {
                         Files.setPosixFilePermissions(next, Files.getPosixFilePermissions(real));
+                    }
+                    if (there && !path.startsWith(lima.home)) {
+                        Files.copy(real, path.resolveSibling(path.getFileName() + ".before-sandbox"),
+                                StandardCopyOption.REPLACE_EXISTING, StandardCopyOption.COPY_ATTRIBUTES);
                     }
                     if (!read().equals(before)) {
                         throw new Lima.Failure("something else changed it just now; the same command again");

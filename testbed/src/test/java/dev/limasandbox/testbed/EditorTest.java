@@ -253,13 +253,15 @@ class EditorTest {
         for (String broken : List.of("{\n  \"a\": 1\n  \"b\": 2\n}\n", "[]", "{ \"ssh_connections\": {} }", "{} {}",
                 "// only this\n", "{ \"a\": \"")) {
             World.write(zed, broken);
-            run("zed", "edit-1").exits(125).errHas(zed + " stays as it is", "By hand", "\"host\": \"lima-edit-1\"");
+            run("zed", "edit-1").exits(125).errHas(zed + " stays as it is", "By hand")
+                    .outHas("\"host\": \"lima-edit-1\"");
             assertEquals(broken, World.read(zed));
         }
         assertFalse(Files.exists(programs.resolve("zed.argv")), "nothing is opened then");
         World.write(zed, SETTINGS);
         Files.setPosixFilePermissions(zed.getParent(), PosixFilePermissions.fromString("r-xr-xr-x"));
-        run("zed", "edit-1").exits(125).errHas("stays as it is", "AccessDenied", "\"host\": \"lima-edit-1\"");
+        run("zed", "edit-1").exits(125).errHas("stays as it is", "AccessDenied")
+                .outHas("\"host\": \"lima-edit-1\"");
         Files.setPosixFilePermissions(zed.getParent(), PosixFilePermissions.fromString("rwxr-xr-x"));
         run("zed", "edit-1", "--print").exits(0).outHas("+   \"ssh_connections\": [", "# to be started\n",
                 "ssh://lima-edit-1/");
@@ -310,6 +312,10 @@ class EditorTest {
         assertEquals("new sandbox", entry.path("nickname").asText());
         assertEquals(world.lima + "/new/ssh.config", entry.at("/args/1").asText());
         assertTrue(connection("lima-Ren").isMissingNode());
+
+        world.stop("new");
+        cli.run("editor", "zed", "new").exits(125).errHas("new is stopped. To start it: ", "start new");
+        cli.run("editor", "zed", "new", "--print").exits(0).outHas(zed + " stays as it is", "ssh://lima-new/");
 
         cli.run("delete", "--yes", "--force", "new").exits(0).errLacks("left to do");
         assertEquals("Host x\n", World.read(config));
