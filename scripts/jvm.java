@@ -55,12 +55,14 @@ import picocli.CommandLine.Parameters;
         sortOptions = false,
         customSynopsis = "jvm NAME [DIR] [--jdk N] [--print] [--json]%n",
         description = {
-                "Installs the JDK that a project wants in its sandbox, from the distribution's",
-                "packages, and Maven if it has a pom.xml and no ./mvnw.",
+                "Installs the JDK that a project wants in its sandbox.",
+                "",
+                "It comes from the distribution's packages; so does Maven, if the project has a",
+                "pom.xml and no ./mvnw.",
                 "",
                 "The first of: --jdk; .sdkmanrc, .java-version, .tool-versions; the enforcer's",
-                "requireJavaVersion; gradle-daemon-jvm.properties; --outer; the smallest long-term",
-                "release that its highest release, source or target allows.%n"
+                "requireJavaVersion; gradle-daemon-jvm.properties; --outer; the smallest",
+                "long-term release that its highest release, source or target allows.%n"
         },
         footer = {
                 "",
