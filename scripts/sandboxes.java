@@ -2264,8 +2264,9 @@ class Sandboxes implements Callable<Integer> {
                 docker-context list --json --help
                 docker-context env --shell --help
                 docker-context remove --all --help
+                editor - --via --forward --print --remove --rename --help
                 ghostty-terminfo - --all --term --as --help
-                jvm - --jdk --outer --print --json --help
+                jvm - --jdk --outer --maven --maven-zip --settings --profiles --tail --print --json --help
                 lima-install - --yes --check --dir --version --help
                 """;
         private static final String BASH = """
