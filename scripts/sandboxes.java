@@ -2266,7 +2266,7 @@ class Sandboxes implements Callable<Integer> {
                 docker-context remove --all --help
                 editor - --via --forward --print --remove --rename --help
                 ghostty-terminfo - --all --term --as --help
-                jvm - --jdk --outer --maven --maven-zip --settings --profiles --tail --print --json --help
+                jvm - --jdk --outer --maven --settings --profiles --tail --print --json --help
                 lima-install - --yes --check --dir --version --help
                 """;
         private static final String BASH = """
