@@ -327,7 +327,7 @@ class Doctor implements Callable<Integer> {
                         "{ghostty-terminfo} {name}"),
                 new Check("dns", "it finds no address: {it}", said("dns"),
                         "Its resolver does not answer, or this computer's (VPN?). ping proves nothing either way: Lima's"
-                                + " network does not pass it on.",
+                                + " network may not pass it on.",
                         "{sandbox} {name} cat /etc/resolv.conf\n{sandboxes} restart {name}      after a change of"
                                 + " network here"),
                 new Check("proxy", "its proxy does not let it through: {it}", said("proxy"),
@@ -340,7 +340,7 @@ class Doctor implements Callable<Integer> {
                                 + " <company.pem"),
                 new Check("internet", "it does not reach {url}: {it}", said("internet"),
                         "A firewall or VPN of this computer keeps it back, or the other side is down. ping proves"
-                                + " nothing either way: Lima's network does not pass it on.",
+                                + " nothing either way: Lima's network may not pass it on.",
                         "Here, for comparison: curl -I {url}"));
     }
 
