@@ -232,7 +232,7 @@ class Doctor implements Callable<Integer> {
                 new Check("space", "{it} are free where {home} lies", b -> space(),
                         "A machine whose disk cannot grow is paused by QEMU, or breaks.",
                         "{sandboxes} usage\n{sandboxes} trim --all --docker      removes what Docker does not use\n"
-                                + "{sandboxes} delete --unused-bases\nlimactl prune                        downloads"),
+                                + "{sandboxes} delete --unused-bases\nlimactl prune      removes downloaded images"),
                 new Check("path", "the path of {home} is too long", b -> bad(
                         lima.home.resolve("_sandbox/s/12345678").toString().length() > 85, ""),
                         "A Unix socket's path has 104 bytes at most on macOS, 108 on Linux.",
