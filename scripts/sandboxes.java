@@ -2251,7 +2251,7 @@ class Sandboxes implements Callable<Integer> {
                         esac
                     fi
                     case $script/$((COMP_CWORD - at))/${COMP_WORDS[at]} in
-                        sandbox/0/*) words="WORDS OPTIONS-OF-SANDBOX $(_sandboxes_names)" ;;
+                        sandbox/0/*) words="FIRST OPTIONS-OF-SANDBOX $(_sandboxes_names)" ;;
                         sandbox/1/*) words='AGENTS' ;;
                         sandbox/*) ;;
                 EACH
@@ -2286,7 +2286,7 @@ class Sandboxes implements Callable<Integer> {
                     test "$words[1]" = $argv[1]; and test (count $words) $argv[3..]
                     and begin; test $argv[2] = -; or test "$words[2]" = $argv[2]; end
                 end
-                complete -c sandbox -n '__sandboxes_in sandbox - -eq 1' -f -a 'WORDS (__sandboxes_names)'
+                complete -c sandbox -n '__sandboxes_in sandbox - -eq 1' -f -a 'FIRST (__sandboxes_names)'
                 complete -c sandbox -n '__sandboxes_in sandbox - -eq 2' -a 'AGENTS'
                 complete -c sandbox -c snapshot -n '__sandboxes_in snapshot - -ge 3' -f -a '(__sandboxes_tags)'
                 EACH
@@ -2316,14 +2316,15 @@ class Sandboxes implements Callable<Integer> {
                     .map(e -> fish ? fish(e.getKey(), "-", "-eq 1", e.getValue())
                             : "        " + e.getKey() + "/0/*) words='" + e.getValue() + "' ;;")
                     .collect(Collectors.joining("\n", "", "\n"))
-                    + rows.stream().map(row -> fish ? fish(row) : bash(row)).collect(Collectors.joining("\n"));
+                    + rows.stream().filter(row -> fish || !row.script.equals("sandbox"))
+                            .map(row -> fish ? fish(row) : bash(row)).collect(Collectors.joining("\n"));
             Row sandbox = rows.stream().filter(row -> row.script.equals("sandbox")).findFirst().orElseThrow();
             return (shell.equals("zsh")
                     ? "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n"
                     : "") + (fish ? FISH : BASH).replace("EACH", each).replace("AGENTS", AGENTS)
                             .replace("SCRIPTS", String.join(" | ", scripts)).replace("NAMES", String.join(" ", scripts))
                             .replace("OPTIONS-OF-SANDBOX", String.join(" ", sandbox.options))
-                            .replace("WORDS", own + " " + String.join(" ", scripts))
+                            .replace("FIRST", own + " " + String.join(" ", scripts))
                             .replace("VERBS", fish ? own : own.replace(" ", " | "));
         }
 
