@@ -2232,6 +2232,7 @@ class Sandboxes implements Callable<Integer> {
                 docker-context remove --all --help
                 ghostty-terminfo - --all --term --as --help
                 jvm - --jdk --outer --print --json --help
+                doctor - --fix --json --url --help
                 lima-install - --yes --check --dir --version --help
                 """;
         private static final String BASH = """
