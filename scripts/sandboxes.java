@@ -373,7 +373,7 @@ class Sandboxes implements Callable<Integer> {
         private Lima.Result sandbox(List<String> words, ProcessBuilder.Redirect out, Function<Process, String> reader) {
             List<String> call = new ArrayList<>(out.equals(ProcessBuilder.Redirect.PIPE) ? List.of()
                     : List.of("sh", "-c", "exec \"$@\" >&2", "sh"));
-            call.addAll(host.sandbox(lima));
+            call.addAll(host.script(lima, "sandbox"));
             call.addAll(words);
             return Lima.io(() -> {
                 ProcessBuilder builder = new ProcessBuilder(call).redirectError(ProcessBuilder.Redirect.INHERIT)
@@ -456,8 +456,14 @@ class Sandboxes implements Callable<Integer> {
             }
         }
 
+        /** What other programs know of a sandbox gets its new name, or goes with it. */
+        void follow(String name, Optional<String> to) {
+            dockerContext(name, to);
+            editors(name, to);
+        }
+
         /** The docker CLI's context of a sandbox, if docker-context made one, gets its new name, or goes with it. */
-        void dockerContext(String name, Optional<String> to) {
+        private void dockerContext(String name, Optional<String> to) {
             for (String line : docker("context", "ls", "--format", "{{json .}}").lines().toList()) {
                 JsonNode context = Lima.io(() -> Lima.JSON.readTree(line));
                 if (context.path("Name").asText().equals("lima-" + name)
@@ -470,6 +476,33 @@ class Sandboxes implements Callable<Integer> {
                     docker("context", "rm", "lima-" + name);
                 }
             }
+        }
+
+        /** What editor wrote for a sandbox, for ssh and in Zed's settings. */
+        private void editors(String name, Optional<String> to) {
+            String xdg = Host.mac() ? "" : host.env.getOrDefault("XDG_CONFIG_HOME", "");
+            Path zed = host.path(xdg.isEmpty() ? "~/.config" : xdg).resolve("zed/settings.json");
+            List<String> concerned = Stream.of("ssh", "zed").filter(e -> e.equals("zed")
+                    ? mentions(zed, "\"lima-" + name + "\"")
+                    : mentions(lima.home.resolve("_sandbox/ssh_config"), "/" + name + "/ssh.config\"")).toList();
+            for (String editor : concerned) {
+                List<String> words = List.of(editor, name, to.map("--rename="::concat).orElse("--remove"));
+                try {
+                    List<String> call = new ArrayList<>(host.script(lima, "editor"));
+                    call.addAll(words);
+                    Lima.Result r = lima.run(Duration.ofMinutes(2), null, call);
+                    if (r.code() != 0) {
+                        throw new Lima.Failure(r.err().strip());
+                    }
+                } catch (Lima.Failure failure) {
+                    talk.error(failure.getMessage() + "\nThis is left to do: " + host.sibling("editor") + " "
+                            + String.join(" ", words));
+                }
+            }
+        }
+
+        private static boolean mentions(Path file, String word) {
+            return Files.isRegularFile(file) && Lima.io(() -> Files.readString(file, ISO_8859_1)).contains(word);
         }
 
         private Path dockerSocket(String name) {
@@ -933,7 +966,7 @@ class Sandboxes implements Callable<Integer> {
                 talk.say("there is no sandbox " + n + " (any more)");
                 if (n.matches("[A-Za-z0-9][A-Za-z0-9._-]*") && !n.startsWith("base-")) { // limactl may have deleted it
                     forget(n);
-                    dockerContext(n, Optional.empty());
+                    follow(n, Optional.empty());
                     Lima.io(() -> Files.deleteIfExists(Reset.journal(lima, n)));
                 }
             });
@@ -1003,7 +1036,7 @@ class Sandboxes implements Callable<Integer> {
             lock.making("delete " + box.name, null);
             life(box.name).delete(box.name);
             forget(box.name);
-            dockerContext(box.name, Optional.empty());
+            follow(box.name, Optional.empty());
             Lima.io(() -> Files.deleteIfExists(Reset.journal(lima, box.name)));
             lock.making("", null);
             talk.say(box.name + " is deleted");
@@ -1035,7 +1068,7 @@ class Sandboxes implements Callable<Integer> {
             if (before.isEmpty() && !Files.exists(journal)) {
                 one(name, all()); // says that there is none
             }
-            host.sandbox(lima); // before anything goes: is there a sandbox command at all?
+            host.script(lima, "sandbox"); // before anything goes: is there a sandbox command at all?
             boolean running = Files.exists(journal) ? Lima.io(() -> Files.readString(journal)).startsWith("Running")
                     : before.map(b -> !b.is("Stopped") || Files.exists(owed(its))).orElse(true);
             if (before.isPresent()) {
@@ -1291,7 +1324,7 @@ class Sandboxes implements Callable<Integer> {
 
         private void move(String name, Life.Lock lock) {
             hand(name, to);
-            dockerContext(name, Optional.of(to));
+            follow(name, Optional.of(to));
             lock.making("delete " + name, null);
             life(name).delete(name);
             forget(name);
@@ -2232,6 +2265,10 @@ class Sandboxes implements Callable<Integer> {
                 docker-context remove --all --help
                 ghostty-terminfo - --all --term --as --help
                 jvm - --jdk --outer --print --json --help
+                editor zed --via --forward --print --remove --rename --help
+                editor vscode --via --forward --print --remove --rename --help
+                editor idea --via --forward --print --remove --rename --help
+                editor ssh --via --forward --print --remove --rename --help
                 doctor - --fix --json --url --help
                 lima-install - --yes --check --dir --version --help
                 """;
@@ -2603,9 +2640,12 @@ class Sandboxes implements Callable<Integer> {
             return command.contains("sandboxes") ? command.replace("sandboxes", script) : command + " " + script;
         }
 
-        /** How {@code sandbox} is started from here: beside us on the class path, as a file, or by its JBang name. */
-        List<String> sandbox(Lima lima) {
-            if (Sandboxes.class.getResource("Sandbox.class") != null) {
+        /** How sandbox or editor is started from here: beside us on the class path, as a file, or by its JBang name. */
+        List<String> script(Lima lima, String script) {
+            boolean sandbox = script.equals("sandbox");
+            String spelled = sandbox ? entry() : sibling(script);
+            String type = sandbox ? "Sandbox" : "Editor";
+            if (Sandboxes.class.getResource(type + ".class") != null) {
                 String path = Stream.of(Sandboxes.class, CommandLine.class, JsonNode.class, ObjectMapper.class,
                         com.fasterxml.jackson.core.JsonParser.class,
                         com.fasterxml.jackson.annotation.JsonProperty.class,
@@ -2615,21 +2655,22 @@ class Sandboxes implements Callable<Integer> {
                         .distinct().collect(Collectors.joining(File.pathSeparator));
                 return List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                         "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-cp", path,
-                        "-Dsandbox.command=" + entry(), "dev.limasandbox.Sandbox");
+                        "-Dsandbox.command=" + spelled, "dev.limasandbox." + type);
             }
             String jbang = lima.which("jbang");
             boolean alone = command.equals("jbang sandboxes.java");
-            Path file = cwd.resolve("sandbox.java");
-            String alias = !alone ? entry().replaceFirst("^jbang ", "")
-                    : Files.exists(file) ? file.toString() : catalog() ? "sandbox@org" : "";
+            Path file = cwd.resolve(script + ".java");
+            String alias = !alone ? spelled.replaceFirst("^jbang ", "")
+                    : Files.exists(file) ? file.toString() : catalog() ? script + "@org" : "";
             if (command.startsWith("jbang ") && !jbang.equals("jbang") && !alias.isEmpty()) {
                 return List.of(jbang, alias);
             }
             if (!lima.which("sandbox").equals("sandbox")) {
-                return List.of(lima.which("sandbox"));
+                return sandbox ? List.of(lima.which("sandbox")) : List.of(lima.which("sandbox"), script);
             }
-            throw new Lima.Failure("this needs sandbox.java of this project, which makes and starts sandboxes. To get"
-                    + " it: put it here beside sandboxes.java, or\n  jbang app install sandbox@org");
+            throw new Lima.Failure("this needs " + script + ".java of this project"
+                    + (sandbox ? ", which makes and starts sandboxes" : "") + ". To get it: put it here beside"
+                    + " sandboxes.java, or\n  jbang app install " + script + "@org");
         }
 
         /** Does JBang know this project's catalog? */

@@ -37,7 +37,7 @@ class ReadmeTest {
         Set<String> scripts = new TreeSet<>();
         for (Path script : Programs.scripts()) {
             CommandSpec spec = Specs.of(script);
-            Map<String, ?> verbs = spec.subcommands();
+            Map<String, CommandSpec> verbs = Specs.verbs(spec);
             String name = spec.name();
             scripts.add(name);
             if (name.equals("sandboxes") || verbs.isEmpty()) {
