@@ -2258,15 +2258,18 @@ class Sandboxes implements Callable<Integer> {
                 snapshot apply --tag --force --when-idle --foreign --no-keep --help
                 snapshot try --force --when-idle --foreign --keep --discard --help
                 snapshot delete --tag --force --when-idle --foreign --help
-                doctor - --fix --json --url --help
                 docker-context use --help
                 docker-context create --all --help
                 docker-context list --json --help
                 docker-context env --shell --help
                 docker-context remove --all --help
-                editor - --via --forward --print --remove --rename --help
                 ghostty-terminfo - --all --term --as --help
                 jvm - --jdk --outer --maven --maven-zip --settings --profiles --tail --print --json --help
+                editor zed --via --forward --print --remove --rename --help
+                editor vscode --via --forward --print --remove --rename --help
+                editor idea --via --forward --print --remove --rename --help
+                editor ssh --via --forward --print --remove --rename --help
+                doctor - --fix --json --url --help
                 lima-install - --yes --check --dir --version --help
                 """;
         private static final String BASH = """
@@ -2286,7 +2289,7 @@ class Sandboxes implements Callable<Integer> {
                         esac
                     fi
                     case $script/$((COMP_CWORD - at))/${COMP_WORDS[at]} in
-                        sandbox/0/*) words="WORDS OPTIONS-OF-SANDBOX $(_sandboxes_names)" ;;
+                        sandbox/0/*) words="FIRST OPTIONS-OF-SANDBOX $(_sandboxes_names)" ;;
                         sandbox/1/*) words='AGENTS' ;;
                         sandbox/*) ;;
                 EACH
@@ -2321,7 +2324,7 @@ class Sandboxes implements Callable<Integer> {
                     test "$words[1]" = $argv[1]; and test (count $words) $argv[3..]
                     and begin; test $argv[2] = -; or test "$words[2]" = $argv[2]; end
                 end
-                complete -c sandbox -n '__sandboxes_in sandbox - -eq 1' -f -a 'WORDS (__sandboxes_names)'
+                complete -c sandbox -n '__sandboxes_in sandbox - -eq 1' -f -a 'FIRST (__sandboxes_names)'
                 complete -c sandbox -n '__sandboxes_in sandbox - -eq 2' -a 'AGENTS'
                 complete -c sandbox -c snapshot -n '__sandboxes_in snapshot - -ge 3' -f -a '(__sandboxes_tags)'
                 EACH
@@ -2351,14 +2354,15 @@ class Sandboxes implements Callable<Integer> {
                     .map(e -> fish ? fish(e.getKey(), "-", "-eq 1", e.getValue())
                             : "        " + e.getKey() + "/0/*) words='" + e.getValue() + "' ;;")
                     .collect(Collectors.joining("\n", "", "\n"))
-                    + rows.stream().map(row -> fish ? fish(row) : bash(row)).collect(Collectors.joining("\n"));
+                    + rows.stream().filter(row -> fish || !row.script.equals("sandbox"))
+                            .map(row -> fish ? fish(row) : bash(row)).collect(Collectors.joining("\n"));
             Row sandbox = rows.stream().filter(row -> row.script.equals("sandbox")).findFirst().orElseThrow();
             return (shell.equals("zsh")
                     ? "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n"
                     : "") + (fish ? FISH : BASH).replace("EACH", each).replace("AGENTS", AGENTS)
                             .replace("SCRIPTS", String.join(" | ", scripts)).replace("NAMES", String.join(" ", scripts))
                             .replace("OPTIONS-OF-SANDBOX", String.join(" ", sandbox.options))
-                            .replace("WORDS", own + " " + String.join(" ", scripts))
+                            .replace("FIRST", own + " " + String.join(" ", scripts))
                             .replace("VERBS", fish ? own : own.replace(" ", " | "));
         }
 

@@ -5,7 +5,10 @@ import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
 
@@ -20,6 +23,18 @@ class Specs implements CommandLine.IFactory {
         } catch (ClassNotFoundException e) {
             throw new IllegalStateException(e);
         }
+    }
+
+    /** A script's verbs; what stands first after {@code editor} is one, too, though not for picocli. */
+    static Map<String, CommandSpec> verbs(CommandSpec spec) {
+        Map<String, CommandSpec> verbs = new LinkedHashMap<>();
+        spec.subcommands().forEach((verb, line) -> verbs.put(verb, line.getCommandSpec()));
+        if (spec.name().equals("editor")) {
+            for (Editor.Kind kind : Editor.Kind.values()) {
+                verbs.put(kind.name().toLowerCase(Locale.ROOT), spec);
+            }
+        }
+        return verbs;
     }
 
     @Override
