@@ -2266,6 +2266,10 @@ class Sandboxes implements Callable<Integer> {
                 ghostty-terminfo - --all --term --as --help
                 jvm - --jdk --outer --print --json --help
                 lima-install - --yes --check --dir --version --help
+                editor zed --print --remove --rename --via --forward --help
+                editor vscode --print --remove --rename --help
+                editor idea --print --remove --rename --help
+                editor ssh --print --remove --rename --help
                 """;
         private static final String BASH = """
                 _sandboxes_names() {
