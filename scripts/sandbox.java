@@ -931,15 +931,17 @@ class Sandbox implements Callable<Integer> {
         return new Session(lima, host, talk).run(is, directory, command, keys);
     }
 
-    /** The JDK for a build is another script's task, once for each state of the files that decide about it. */
+    /**
+     * The JDK and the Maven for a build are another script's task, once for each state of what decides about them. An
+     * outer Maven tells that script more, one word a line in SANDBOX_JVM.
+     */
     private void prepareBuild(Instance is, Path directory) {
         Path project = Places.projectRoot(directory);
         List<String> options = new ArrayList<>(List.of(is.name, project.toString()));
-        Map.of("SANDBOX_JDK", "--jdk", "SANDBOX_JDK_OUTER", "--outer").forEach((variable, option) -> {
-            if (!host.env.getOrDefault(variable, "").isEmpty()) {
-                options.addAll(List.of(option, host.env.get(variable)));
-            }
-        });
+        host.env.getOrDefault("SANDBOX_JVM", "").lines().forEach(options::add);
+        if (!host.env.getOrDefault("SANDBOX_JDK", "").isEmpty()) {
+            options.addAll(List.of("--jdk", host.env.get("SANDBOX_JDK")));
+        }
         StringBuilder state = new StringBuilder(String.join(" ", options));
         for (String file : BUILD_FILES) {
             Path path = project.resolve(file);
@@ -947,9 +949,14 @@ class Sandbox implements Callable<Integer> {
                     LinkOption.NOFOLLOW_LINKS) && Files.size(path) <= 1_000_000 // as jvm reads them: any tree's
                             ? Files.readString(path, ISO_8859_1) : ""));
         }
+        // Maven's settings have passwords in them, so only the time of their last change goes into what the guest keeps.
+        Stream.concat(Stream.of(host.home().resolve(".m2/settings.xml")), options.stream().map(Path::of))
+                .filter(f -> f.toString().endsWith(".xml") && Files.isRegularFile(f))
+                .forEach(f -> state.append('\n').append(Lima.io(() -> Files.getLastModifiedTime(f))));
         String stamp = Lima.hash(state.toString()).substring(0, 32);
-        Lima.Result there = lima.ssh(is.name, Duration.ofMinutes(1), null, "test -e /var/lib/sandbox/jvm/.stamps/"
-                + stamp + " && echo stamped; command -v javac");
+        Lima.Result there = lima.ssh(is.name, Duration.ofMinutes(1), null, "[ \"$(cat "
+                + Lima.quote("/var/lib/sandbox/jvm" + project + "/stamp") + " 2>/dev/null)\" = \"" + stamp
+                + " $(grep -i '_proxy=' /etc/environment 2>/dev/null | sort | cksum)\" ] && echo stamped; command -v javac");
         if (there.out().startsWith("stamped")) {
             return;
         }

@@ -2258,13 +2258,15 @@ class Sandboxes implements Callable<Integer> {
                 snapshot apply --tag --force --when-idle --foreign --no-keep --help
                 snapshot try --force --when-idle --foreign --keep --discard --help
                 snapshot delete --tag --force --when-idle --foreign --help
+                doctor - --fix --json --url --help
                 docker-context use --help
                 docker-context create --all --help
                 docker-context list --json --help
                 docker-context env --shell --help
                 docker-context remove --all --help
+                editor - --via --forward --print --remove --rename --help
                 ghostty-terminfo - --all --term --as --help
-                jvm - --jdk --outer --print --json --help
+                jvm - --jdk --outer --maven --maven-zip --settings --profiles --tail --print --json --help
                 lima-install - --yes --check --dir --version --help
                 editor zed --print --remove --rename --via --forward --help
                 editor vscode --print --remove --rename --help
