@@ -2271,6 +2271,10 @@ class Sandboxes implements Callable<Integer> {
                 editor ssh --via --forward --print --remove --rename --help
                 doctor - --fix --json --url --help
                 lima-install - --yes --check --dir --version --help
+                editor zed --print --remove --rename --via --forward --help
+                editor vscode --print --remove --rename --help
+                editor idea --print --remove --rename --help
+                editor ssh --print --remove --rename --help
                 """;
         private static final String BASH = """
                 _sandboxes_names() {
