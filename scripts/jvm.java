@@ -55,7 +55,8 @@ import picocli.CommandLine.Parameters;
 
 /**
  * {@code jvm NAME [DIR]}: puts the JDK that a project wants, and Maven if it brings no wrapper, into its sandbox.
- * {@link Wanted} reads the project, {@link #call()} tells the story, {@link #INSTALL} is what runs in the guest.
+ * {@link Wanted} reads the project, {@link Settings} what Maven is told on this computer, {@link #call()} tells the story,
+ * {@link #INSTALL} and {@link #FILES} are what runs in the guest.
  *
  * <p>{@code sandbox NAME mvn …} and {@code mvn lima:exec} call it by themselves, once for each state of the build's files.
  */
@@ -66,8 +67,9 @@ import picocli.CommandLine.Parameters;
         description = {
                 "Installs the JDK that a project wants in its sandbox.",
                 "",
-                "It comes from the distribution's packages; so does Maven, if the project has a",
-                "pom.xml and no ./mvnw.",
+                "It comes from the distribution's packages, as do the versions that toolchains",
+                "ask for, and Maven without --maven, if the project has a pom.xml and no ./mvnw.",
+                "Maven's settings in there get this computer's mirrors, proxies and repositories.",
                 "",
                 "The first of: --jdk; .sdkmanrc, .java-version, .tool-versions; the enforcer's",
                 "requireJavaVersion; gradle-daemon-jvm.properties; --outer; the smallest",
@@ -248,7 +250,8 @@ class Jvm implements Callable<Integer> {
     @Option(names = "--maven", paramLabel = "V", description = "This version of Maven, not the distribution's.")
     String mavenOption;
 
-    @Option(names = "--maven-zip", paramLabel = "FILE", description = "Where its apache-maven-V-bin.zip is.")
+    @Option(names = "--maven-zip", paramLabel = "FILE", hidden = true,
+            description = "Where its apache-maven-V-bin.zip is.")
     Path mavenZip;
 
     @Option(names = "--settings", paramLabel = "FILE", description = "Maven's settings here (default: ~/.m2's).")

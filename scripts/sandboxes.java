@@ -2264,11 +2264,7 @@ class Sandboxes implements Callable<Integer> {
                 docker-context env --shell --help
                 docker-context remove --all --help
                 ghostty-terminfo - --all --term --as --help
-                jvm - --jdk --outer --maven --maven-zip --settings --profiles --tail --print --json --help
-                editor zed --via --forward --print --remove --rename --help
-                editor vscode --via --forward --print --remove --rename --help
-                editor idea --via --forward --print --remove --rename --help
-                editor ssh --via --forward --print --remove --rename --help
+                jvm - --jdk --outer --maven --settings --profiles --tail --print --json --help
                 doctor - --fix --json --url --help
                 lima-install - --yes --check --dir --version --help
                 editor zed --print --remove --rename --via --forward --help
