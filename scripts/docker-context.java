@@ -525,8 +525,14 @@ class DockerContext {
         }
 
         static boolean sees(JsonNode instance, Path dir) {
+            return mounts(instance).anyMatch(dir::startsWith);
+        }
+
+        /** The directories that it has mounted; for one with an odd name, Lima has a link of ours. */
+        static Stream<Path> mounts(JsonNode instance) {
             return StreamSupport.stream(instance.path("config").path("mounts").spliterator(), false)
-                    .anyMatch(m -> dir.startsWith(m.path("location").asText()));
+                    .map(m -> Path.of(m.path("location").asText()))
+                    .map(m -> Lima.io(() -> Files.exists(m) ? m.toRealPath() : m));
         }
 
         static boolean runs(JsonNode instance) {

@@ -116,7 +116,7 @@ class Sandbox implements Callable<Integer> {
 
     private static final Set<String> SCRIPTS = Set.of(
             "sandbox", "sandboxes", "snapshot", "docker-context", "ghostty-terminfo", "editor", "doctor", "review",
-            "lima-install", "jvm");
+            "lima-install", "jvm", "guest-dirs");
 
     /** What decides which JDK a build wants, as far as it lies at its root. */
     private static final List<String> BUILD_FILES = List.of(".sdkmanrc", ".java-version", ".tool-versions", "pom.xml",
@@ -153,6 +153,12 @@ class Sandbox implements Callable<Integer> {
 
     @Option(names = "--publish", paramLabel = "[HOST:]GUEST", description = "Forward a port to 127.0.0.1. Repeatable.")
     List<String> publishOptions = new ArrayList<>();
+
+    @Option(
+            names = "--guest-dir",
+            paramLabel = "PATH,...",
+            description = "These directories of the project on the sandbox's disk; none: no more. Repeatable.")
+    List<String> guestDirs = new ArrayList<>();
 
     @Option(names = "--cpus", paramLabel = "N", description = "Processors (default: 4, or all there are).")
     Integer cpus;
@@ -386,6 +392,12 @@ class Sandbox implements Callable<Integer> {
         }
         if (noBase && (rebuildBase || from != null)) {
             throw new Lima.Failure(2, "--no-base goes with neither --rebuild-base nor --from");
+        }
+        for (String path : String.join(",", guestDirs).split(",")) {
+            if (!guestDirs.isEmpty() && (path.isEmpty() || path.matches("/.*|[.]|(.*/)?[.][.](/.*)?"))) {
+                throw new Lima.Failure(2, "--guest-dir takes relative paths without .., as in node_modules,app/build,"
+                        + " not '" + path + "'");
+            }
         }
         addAgents.forEach(Agent::wanted);
         origin();
@@ -900,6 +912,10 @@ class Sandbox implements Callable<Integer> {
                 Agent.install(wanted, is, lima, talk, host);
             }
         }
+        String directory = directoryIn(is, choice);
+        if (!guestDirs.isEmpty()) {
+            guestDirs(is, directory, String.join(",", guestDirs));
+        }
         if (!addAgents.isEmpty() && command.isEmpty()) {
             return 0;
         }
@@ -921,16 +937,48 @@ class Sandbox implements Callable<Integer> {
         if (!keys.isEmpty()) {
             talk.say("forwarding " + String.join(", ", keys) + " for this session (--no-keys: none)");
         }
-        String directory = directoryIn(is, choice);
-        if (!command.isEmpty() && command.get(0).matches("(.*/)?(mvn|mvnw|gradle|gradlew)")) {
-            prepareBuild(is, Path.of(directory));
-        }
-        return new Session(lima, host, talk).run(is, directory, command, keys);
+        Optional<Path> onDisk = command.isEmpty() || !command.get(0).matches("(.*/)?(mvn|mvnw|gradle|gradlew)")
+                ? Optional.empty()
+                : prepareBuild(is, Path.of(directory));
+        int code = new Session(lima, host, talk).run(is, directory, command, keys);
+        // Editors and CI look for the test reports here, those of a failed build above all.
+        onDisk.ifPresent(root -> lima.ssh(is.name, Duration.ofMinutes(10), null,
+                "sh " + GUEST_DIRS + "reports " + outputList(root) + " " + Lima.quote(root.toString())));
+        return code;
     }
 
-    /** The JDK for a build is another script's task, once for each state of the files that decide about it. */
-    private void prepareBuild(Instance is, Path directory) {
-        Path project = Places.projectRoot(directory);
+    /** Where a guest keeps which directories of the project lie on its own disk. */
+    private static final String GUEST_DIRS = "/var/lib/sandbox/guest-dirs/";
+
+    private static String outputList(Path project) {
+        return "build-" + Lima.hash(project.toString()).substring(0, 10);
+    }
+
+    /** Another script's task; before each session the guest proves by itself what came of it. */
+    private void guestDirs(Instance is, String directory, String wish) {
+        List<String> script = setup.script("guest-dirs", "GuestDirs").orElseThrow(() -> new Lima.Failure(
+                "guest-dirs.java of this project puts directories on a sandbox's disk: put it beside sandbox.java, or:"
+                        + " jbang guest-dirs.java " + is.name + " " + wish));
+        int code = setup.run(script, is.name, "--dir", directory, wish);
+        if (code != 0) {
+            throw new Lima.Failure(code == 2 ? 2 : 125, "not on the sandbox's disk: " + wish + ", see above");
+        }
+    }
+
+    /**
+     * The JDK for a build is another script's task, once for each state of the files that decide about it, and so is its
+     * output on the sandbox's disk: wished by SANDBOX_TARGET, else by the POM, else as it was.
+     *
+     * @return the root of the build if its output is on that disk
+     */
+    private Optional<Path> prepareBuild(Instance is, Path directory) {
+        Path mount = is.mounts().stream().map(m -> m.path).filter(directory::startsWith).findFirst().orElse(directory);
+        Path git = Places.projectRoot(directory);
+        Path project = git.startsWith(mount) ? git : mount;
+        Optional<Path> root = Stream.iterate(directory, d -> d != null && d.startsWith(mount), Path::getParent)
+                .filter(d -> Stream.of("pom.xml", "settings.gradle", "settings.gradle.kts", "build.gradle",
+                        "build.gradle.kts").anyMatch(f -> Files.exists(d.resolve(f))))
+                .reduce((inner, outer) -> outer);
         List<String> options = new ArrayList<>(List.of(is.name, project.toString()));
         Map.of("SANDBOX_JDK", "--jdk", "SANDBOX_JDK_OUTER", "--outer").forEach((variable, option) -> {
             if (!host.env.getOrDefault(variable, "").isEmpty()) {
@@ -938,20 +986,32 @@ class Sandbox implements Callable<Integer> {
             }
         });
         StringBuilder state = new StringBuilder(String.join(" ", options));
-        for (String file : BUILD_FILES) {
-            Path path = project.resolve(file);
-            state.append('\n').append(file).append('\n').append(Lima.io(() -> Files.isRegularFile(path,
-                    LinkOption.NOFOLLOW_LINKS) && Files.size(path) <= 1_000_000 // as jvm reads them: any tree's
-                            ? Files.readString(path, ISO_8859_1) : ""));
-        }
+        BUILD_FILES.forEach(f -> state.append('\n').append(f).append('\n').append(Places.text(project.resolve(f))));
         String stamp = Lima.hash(state.toString()).substring(0, 32);
-        Lima.Result there = lima.ssh(is.name, Duration.ofMinutes(1), null, "test -e /var/lib/sandbox/jvm/.stamps/"
-                + stamp + " && echo stamped; command -v javac");
-        if (there.out().startsWith("stamped")) {
-            return;
+        String list = outputList(root.orElse(project));
+        String there = lima.ssh(is.name, Duration.ofMinutes(1), null, "test -e /var/lib/sandbox/jvm/.stamps/" + stamp
+                + " && echo stamped; cd " + GUEST_DIRS + " 2>/dev/null && [ -e " + list + ".list ] && { echo 'on disk';"
+                + " while IFS= read -r f; do [ " + list + ".read -nt \"$f\" ] || echo changed; done <" + list
+                + ".read; }; command -v javac").out();
+        if (!there.startsWith("stamped")) {
+            prepareJdk(is, project, options, stamp, there.contains("/javac\n"));
         }
+        String wish = host.env.getOrDefault("SANDBOX_TARGET", "");
+        boolean asked = root.isPresent()
+                && (wish.equals("guest") || wish.isEmpty() && Pattern.compile("<lima\\.target>\\s*guest\\s*</")
+                        .matcher(Places.text(root.get().resolve("pom.xml"))).find());
+        boolean onDisk = there.contains("on disk\n");
+        if (onDisk && wish.equals("host")) {
+            guestDirs(is, root.orElse(project).toString(), "--no-build");
+        } else if (asked && !onDisk || there.contains("changed\n")) {
+            guestDirs(is, root.orElse(project).toString(), "--build");
+        }
+        return (asked || onDisk) && !wish.equals("host") ? root : Optional.empty();
+    }
+
+    private void prepareJdk(Instance is, Path project, List<String> options, String stamp, boolean hasOne) {
         Optional<List<String>> script = setup.script("jvm", "Jvm");
-        if (script.isEmpty() && there.out().isBlank()) {
+        if (script.isEmpty() && !hasOne) {
             throw new Lima.Failure(
                     "there is no JDK in " + is.name + " yet. jvm.java of this project installs the one that "
                             + project + " wants: put it beside sandbox.java, or: jbang jvm.java " + is.name);
@@ -1994,6 +2054,12 @@ class Sandbox implements Callable<Integer> {
                 }
             }
             return row[b.length()];
+        }
+
+        /** A build's file, as jvm reads it; nothing for what is no plain file or too long: the tree may be anybody's. */
+        static String text(Path file) {
+            return Lima.io(() -> Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS) && Files.size(file) <= 1_000_000
+                    ? Files.readString(file, ISO_8859_1) : "");
         }
 
         private static final String PROBE = ".sandbox-mount-probe-";
@@ -3404,7 +3470,8 @@ class Sandbox implements Callable<Integer> {
             });
             String login = login(is, command);
             return "exec sh -c " + Lima
-                    .quote("if command -v perl >/dev/null 2>&1; then export PERL_BADLANG=0; exec perl -e "
+                    .quote("[ ! -e " + GUEST_DIRS + "prove ] || sh " + GUEST_DIRS + "prove </dev/null >&2;"
+                            + " if command -v perl >/dev/null 2>&1; then export PERL_BADLANG=0; exec perl -e "
                             + Lima.quote(WRAPPER)
                             + " " + id + " " + (tty ? 1 : 0) + " " + Lima.quote(dir) + settings + " " + login
                             + "; else cd " + Lima.quote(dir) + " && exec env" + settings + " " + login + "; fi");
