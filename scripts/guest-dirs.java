@@ -78,12 +78,20 @@ class GuestDirs implements Callable<Integer> {
 
     /**
      * As the guest's user: binds what is listed and not bound, after a boot, or after somebody on the host has deleted
-     * such a directory, which takes the mount away with it (seen on Linux 6). Silent if all is well.
+     * such a directory, which takes the mount away with it (seen on Linux 6). Silent if all is well. With list: tells
+     * what is wanted.
      */
     static final String PROVE = """
             cd /var/lib/sandbox/guest-dirs || exit
+            export LC_ALL=C
+            # What lies in another listed one is on the disk with it.
+            wanted() {
+                cat -- *.list 2>/dev/null | sort -u |
+                    awk '{ p = $0; while (sub("/[^/]*$", "", p)) if (p in seen) next; seen[$0]; print }'
+            }
+            [ "${1-}" != list ] || { wanted; exit; }
             exec 9>>lock && flock 9
-            cat -- *.list 2>/dev/null | sort -u | while IFS= read -r dir; do
+            wanted | while IFS= read -r dir; do
                 ! mountpoint -q -- "$dir" || continue
                 above=${dir%/*}
                 [ -d "$above" ] || continue # a project or module that is not there any more
@@ -127,14 +135,15 @@ class GuestDirs implements Callable<Integer> {
      */
     private static final String CHANGE = """
             set -e
-            own=/var/lib/sandbox/guest-dirs list=$1 how=$2
+            list=$1 how=$2
             shift 2
-            cd $own
-            cat -- *.list 2>/dev/null | sort -u >before || :
+            cd /var/lib/sandbox/guest-dirs
+            export LC_ALL=C
+            sh prove list >before
             { [ "$how" = set ] || cat "$list.list" 2>/dev/null || :
               for dir; do printf '%s\\n' "$dir"; done; } | sort -u >new
             if [ -s new ]; then mv new "$list.list"; else rm -f new "$list".*; fi
-            cat -- *.list 2>/dev/null | sort -u >after || :
+            sh prove list >after
             comm -23 before after | sort -r | while IFS= read -r dir; do
                 ! mountpoint -q -- "$dir" || sudo -n umount "$dir" 2>/dev/null || { echo "busy $dir"; continue; }
                 echo "off $dir"
@@ -225,7 +234,8 @@ class GuestDirs implements Callable<Integer> {
         sandbox = caller.running(is);
         if (paths.isEmpty() && build == null) {
             caller.out.print(
-                    lima.ssh(sandbox, Duration.ofMinutes(1), null, "cat " + OWN + "/*.list 2>/dev/null | sort -u")
+                    lima.ssh(sandbox, Duration.ofMinutes(1), null,
+                            "[ ! -e " + OWN + "/prove ] || sh " + OWN + "/prove list")
                             .out());
             caller.out.flush();
             return 0;
@@ -267,26 +277,28 @@ class GuestDirs implements Callable<Integer> {
                 + "/reports <<'REPORTS'\n" + REPORTS + "REPORTS\n";
         Lima.Result r = guest(scripts + CHANGE, "sh -s " + list + " " + how + " "
                 + dirs.stream().map(d -> Lima.quote(d.toString())).collect(Collectors.joining(" ")));
-        for (String line : r.out().lines().toList()) {
-            String[] word = line.split(" ", 2);
-            switch (word[0]) {
-                case "new" -> caller.say(word[1] + " is on the sandbox's own disk" + hidden(Path.of(word[1])));
-                case "off" -> caller.say(word[1] + " is on the mount again; what the sandbox had there stays in its"
-                        + " /var/lib/sandbox/disk" + word[1]);
-                case "busy" -> caller.say(word[1] + " is in use, and on the mount again from the next start on");
-                default -> dirs.remove(Path.of(word[1])); // on
-            }
+        List<Path> on = told(r, "on").toList();
+        told(r, "new").forEach(d -> caller.say(d + " is on the sandbox's own disk" + hidden(d)));
+        told(r, "off").filter(d -> on.stream().noneMatch(d::startsWith)).forEach(d -> caller.say(
+                d + " is on the mount again; what the sandbox had there stays in its /var/lib/sandbox/disk" + d));
+        told(r, "busy").forEach(d -> caller.say(d + " is in use, and on the mount again from the next start on"));
+        List<String> missing = dirs.stream().filter(d -> on.stream().noneMatch(d::startsWith)).map(Path::toString)
+                .toList();
+        if (!missing.isEmpty()) {
+            throw new Lima.Failure("not on the sandbox's own disk: " + String.join(", ", missing)
+                    + (r.err().isBlank() ? "" : "\n" + r.err().strip()));
         }
-        if (!dirs.isEmpty()) {
-            throw new Lima.Failure("not on the sandbox's own disk: " + dirs.stream().map(Path::toString)
-                    .collect(Collectors.joining(", ")) + (r.err().isBlank() ? "" : "\n" + r.err().strip()));
-        }
+    }
+
+    private static Stream<Path> told(Lima.Result r, String what) {
+        return r.out().lines().filter(l -> l.startsWith(what + " ")).map(l -> Path.of(l.substring(what.length() + 1)));
     }
 
     private static String hidden(Path dir) {
         String[] there = dir.toFile().list();
-        return there == null || there.length == 0 ? "" : "; the " + there.length
-                + " entries that this computer has there are hidden in it, not lost";
+        return there == null || there.length == 0 ? ""
+                : "; what this computer has there (" + there.length + (there.length == 1 ? " entry" : " entries")
+                        + ") is hidden in it, not lost";
     }
 
     private Lima.Result guest(String script, String remote) {

@@ -28,7 +28,7 @@ class GuestDirsTest {
         try {
             world.at(project).run("--guest-dir", "node_modules,app/out", "--guest-dir", ".cache", "gd", "sh", "-c",
                     "ls node_modules; for d in node_modules app/out .cache; do echo g >$d/guest; done").exits(0).out("")
-                    .errHas("node_modules is on the sandbox's own disk; the 1 entries that this computer has there are"
+                    .errHas("node_modules is on the sandbox's own disk; what this computer has there (1 entry) is"
                             + " hidden in it, not lost");
             assertEquals(List.of("host"), children(project.resolve("node_modules")));
             assertEquals(List.of(), children(dirs));
