@@ -78,13 +78,14 @@ class Jvm implements Callable<Integer> {
     private static final int[] LONG_TERM = {8, 11, 17, 21, 25};
 
     /**
-     * As root, with the version wanted ($1), the project's directory ($2), whether Maven is wanted ($3) and a stamp ($4).
+     * As root, with the version wanted ($1), the project's directory ($2), whether Maven is wanted ($3), a stamp ($4) and
+     * the user's number ($5).
      * Where the distribution lacks the version the next higher one is taken; a JDK compiles for older ones.
      */
     static final String INSTALL = """
             set -e
-            want=$1 project=$2 maven=$3 stamp=$4
-            state=/var/lib/sandbox/jvm
+            want=$1 project=$2 maven=$3 stamp=$4 uid=$5
+            state=/var/lib/sandbox/jvm docker=/etc/systemd/user/docker.service.d
             home() { ls -d /usr/lib/jvm/java-$1-openjdk-* 2>/dev/null | grep -v /[.] | head -n 1; }
             javac() { j=$(home $1); [ -n "$j" ] && [ -x "$j/bin/javac" ]; }
             there() { apt-cache policy openjdk-$1-jdk-headless 2>/dev/null | grep -q 'Candidate: [0-9]'; }
@@ -116,6 +117,18 @@ class Jvm implements Callable<Integer> {
                 echo 'installing maven' >&2
                 DEBIAN_FRONTEND=noninteractive apt-get -q -y $wait install --no-install-recommends maven \\
                     >/tmp/jvm.log 2>&1 || { tail -n 20 /tmp/jvm.log >&2; exit 100; }
+            fi
+            # Docker 29 refuses what Testcontainers before 1.21.4 asks with (API 1.32). In a sandbox an older API guards nothing.
+            if [ -e /etc/systemd/user/docker.service ] && [ ! -e $docker/sandbox-api.conf ]; then
+                mkdir -p $docker
+                printf '[Service]\\nEnvironment=DOCKER_MIN_API_VERSION=1.24\\n' >$docker/sandbox-api.conf
+                user() { sudo -n -u "#$uid" XDG_RUNTIME_DIR=/run/user/$uid DOCKER_HOST=unix:///run/user/$uid/docker.sock "$@" </dev/null; }
+                user systemctl --user daemon-reload || :
+                # Newer than 28, with nothing in it that a restart would end? Else it counts from the next start on.
+                if user docker version --format '{{.Server.MinAPIVersion}}' 2>/dev/null | grep -q '^1[.]\\([4-9]\\|3[3-9]\\)' &&
+                    [ -z "$(user docker ps -q)" ]; then
+                    user systemctl --user restart docker.service || :
+                fi
             fi
             mkdir -p "$state$project"
             echo "$home" >"$state$project/java-home"
@@ -192,7 +205,8 @@ class Jvm implements Callable<Integer> {
         String sandbox = running(lima, project);
         caller.say("JDK " + wanted.version() + ", because of " + wanted.why());
         Lima.Result r = lima.ssh(sandbox, Duration.ofMinutes(60), INSTALL, "sudo sh -s " + wanted.version() + " "
-                + Lima.quote(project.toString()) + " " + (maven ? 1 : 0) + " " + Lima.quote(stamp));
+                + Lima.quote(project.toString()) + " " + (maven ? 1 : 0) + " " + Lima.quote(stamp)
+                + " \"$(id -u)\"");
         r.err().lines().forEach(caller::say);
         if (r.code() != 0) {
             throw new Lima.Failure(r.code() == 255 ? "no connection to " + sandbox

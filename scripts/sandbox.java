@@ -21,6 +21,9 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.PrintWriter;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
 import java.net.URLEncoder;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -153,6 +156,12 @@ class Sandbox implements Callable<Integer> {
 
     @Option(names = "--publish", paramLabel = "[HOST:]GUEST", description = "Forward a port to 127.0.0.1. Repeatable.")
     List<String> publishOptions = new ArrayList<>();
+
+    @Option(
+            names = "--forward",
+            paramLabel = "[HOST:]GUEST",
+            description = "Forward a port to 127.0.0.1 until this session ends. Repeatable.")
+    List<String> forwardOptions = new ArrayList<>();
 
     @Option(
             names = "--guest-dir",
@@ -402,6 +411,7 @@ class Sandbox implements Callable<Integer> {
         addAgents.forEach(Agent::wanted);
         origin();
         publishOptions.forEach(Template::publish);
+        forwardOptions.forEach(o -> Template.publish("--forward", o));
         Resources.size("--memory", memory);
         Resources.size("--disk", disk);
         if (timeout != null) {
@@ -940,7 +950,12 @@ class Sandbox implements Callable<Integer> {
         Optional<Path> onDisk = command.isEmpty() || !command.get(0).matches("(.*/)?(mvn|mvnw|gradle|gradlew)")
                 ? Optional.empty()
                 : prepareBuild(is, Path.of(directory));
-        int code = new Session(lima, host, talk).run(is, directory, command, keys);
+        int code;
+        try (Forwards open = Forwards.open(is, forwardOptions, lima)) {
+            open.ports.forEach((port, guest) -> talk.say("127.0.0.1:" + port + " is port " + guest + " of " + is.name
+                    + " until this session ends"));
+            code = new Session(lima, host, talk).run(is, directory, command, keys);
+        }
         // Editors and CI look for the test reports here, those of a failed build above all.
         onDisk.ifPresent(root -> lima.ssh(is.name, Duration.ofMinutes(10), null,
                 "sh " + GUEST_DIRS + "reports " + outputList(root) + " " + Lima.quote(root.toString())));
@@ -2839,11 +2854,15 @@ class Sandbox implements Callable<Integer> {
 
         /** A forward {@code [HOST:]GUEST} on 127.0.0.1, whatever address the guest's program listens on. */
         static Map<String, Object> publish(String option) {
+            return publish("--publish", option);
+        }
+
+        static Map<String, Object> publish(String name, String option) {
             Matcher m = Pattern.compile("(?:([0-9]{1,5}):)?([0-9]{1,5})").matcher(option);
             int guest = m.matches() ? Integer.parseInt(m.group(2)) : 0;
             int host = guest > 0 && m.group(1) != null ? Integer.parseInt(m.group(1)) : guest;
             if (guest < 1 || guest > 65535 || host < 1 || host > 65535) {
-                throw new Lima.Failure(2, "--publish takes [HOST:]GUEST, ports of 1 to 65535, not '" + option + "'");
+                throw new Lima.Failure(2, name + " takes [HOST:]GUEST, ports of 1 to 65535, not '" + option + "'");
             }
             Map<String, Object> forward = new LinkedHashMap<>();
             forward.put("guestIP", "0.0.0.0");
@@ -3566,6 +3585,65 @@ class Sandbox implements Callable<Integer> {
             }
             talk.say(is.name + " does not know the terminal " + term + ": using xterm-256color");
             return "xterm-256color";
+        }
+    }
+
+    /** Ports of a guest on 127.0.0.1 for one session, over our connection to it. */
+    static final class Forwards implements AutoCloseable {
+        final Map<Integer, Integer> ports = new LinkedHashMap<>();
+        private Process guard;
+
+        /** Opens all of them or none. They are closed with this process, however it ends: kill -9 ends the guard's input. */
+        static Forwards open(Instance is, List<String> options, Lima lima) {
+            Forwards forwards = new Forwards();
+            if (options.isEmpty()) {
+                return forwards;
+            }
+            List<String> words = new ArrayList<>();
+            for (String option : options) {
+                Map<String, Object> forward = Template.publish("--forward", option);
+                int port = (int) forward.get("hostPort");
+                int guest = (int) forward.get("guestPort");
+                if (!free(port)) { // ssh would take a forward that another session has for its own
+                    throw new Lima.Failure(
+                            "port " + port + " of this computer is taken by another program. Another one is"
+                                    + " written " + (port == 65535 ? 1024 : port + 1) + ":" + guest);
+                }
+                forwards.ports.put(port, guest);
+                words.addAll(List.of("-L", "127.0.0.1:" + port + ":localhost:" + guest));
+            }
+            List<String> cancel = new ArrayList<>(List.of("sh", "-c",
+                    "trap '' INT HUP TERM; cat >/dev/null; exec \"$@\" >/dev/null 2>&1", "sh"));
+            cancel.addAll(lima.sshCommand(is.name, Stream.concat(Stream.of("-O", "cancel"), words.stream()).toList()));
+            forwards.guard = Lima.io(() -> lima.builder(cancel).redirectErrorStream(true)
+                    .redirectOutput(ProcessBuilder.Redirect.DISCARD).start());
+            Lima.Result r = lima.run(Duration.ofMinutes(1), null, lima.sshCommand(is.name,
+                    Stream.concat(Stream.of("-O", "forward"), words.stream()).toList()));
+            if (r.code() != 0) {
+                forwards.close();
+                throw new Lima.Failure("not forwarded: " + forwards.ports + ": " + r.err().strip());
+            }
+            return forwards;
+        }
+
+        private static boolean free(int port) {
+            try (ServerSocket socket = new ServerSocket()) {
+                socket.setReuseAddress(true);
+                socket.bind(new InetSocketAddress(InetAddress.getLoopbackAddress(), port));
+                return true;
+            } catch (IOException e) {
+                return false;
+            }
+        }
+
+        @Override
+        public void close() {
+            if (guard != null) {
+                Lima.io(() -> {
+                    guard.getOutputStream().close();
+                    return guard.waitFor(10, TimeUnit.SECONDS);
+                });
+            }
         }
     }
 

@@ -46,6 +46,20 @@ class ExecMojo extends LimaMojo {
     @Parameter(property = "lima.output", defaultValue = "terminal")
     private String output;
 
+    /**
+     * Ports of the sandbox to reach from this computer while the command runs, [HOST:]GUEST,…; from the command line or
+     * settings.xml only. Without it quarkus:dev and spring-boot:run get 8080.
+     */
+    @Parameter(property = "lima.publish")
+    private String publish;
+
+    /**
+     * Lets a debugger into the tests: at 127.0.0.1:5005, or the port that this is, and they wait for it. From the command
+     * line or settings.xml only.
+     */
+    @Parameter(property = "lima.debug")
+    private String debug;
+
     private final DefaultLifecycles lifecycles;
 
     @Inject
@@ -65,7 +79,8 @@ class ExecMojo extends LimaMojo {
             throw new MojoExecutionException("lima.output is terminal or log, not " + output);
         }
         CommandWords.Read read = read();
-        List<String> command = read.maven() ? maven(read.words()) : read.words();
+        String debugged = userOnly("lima.debug", debug);
+        List<String> command = read.maven() ? maven(list(Ports.options(debugged), read.words())) : read.words();
         String shown = command.stream().map(w -> w.replaceFirst("^(-D[^=]+)=.*", "$1=…"))
                 .map(w -> w.matches("[A-Za-z0-9_./:=,!…+-]+") ? w : Sandbox.Lima.quote(w))
                 .collect(Collectors.joining(" "));
@@ -83,10 +98,21 @@ class ExecMojo extends LimaMojo {
         String env = onlyFromUser("lima.env");
         Stream.of(env == null ? new String[0] : env.split("[, ]+")).filter(n -> !n.isEmpty())
                 .forEach(n -> words.addAll(List.of("--env", n)));
+        Ports.of(read.words(), userOnly("lima.publish", publish), debugged)
+                .forEach(p -> words.addAll(List.of("--forward", p)));
         words.addAll(named());
         words.add("--");
         words.addAll(command);
         end(shown, output.equals("log") ? logged(words) : sandbox(where(), words));
+    }
+
+    /** What counts from the user only; set in a POM's configuration it is an error too, as it is in its properties. */
+    private String userOnly(String property, String value) throws MojoExecutionException {
+        String said = onlyFromUser(property);
+        if (said == null && value != null) {
+            throw fromProject(property, "a POM");
+        }
+        return said;
     }
 
     private CommandWords.Read read() throws MojoExecutionException {
