@@ -87,8 +87,9 @@ class GuestDirsTest {
         World world = World.shared();
         Path repository = Path.of(System.getProperty("user.home"), ".m2/repository");
         Path project = world.project("gdmvn");
-        buildOf(project, "");
-        Cli.start(project, System.getenv(), List.of("mvn", "-q", "-B", "clean", "verify")).ends(Duration.ofMinutes(5))
+        Path elsewhere = world.project("brought");
+        buildOf(elsewhere, "");
+        Cli.start(elsewhere, System.getenv(), List.of("mvn", "-q", "-B", "clean", "verify")).ends(Duration.ofMinutes(5))
                 .exits(0);
         String[] build = {"gdmvn", "mvn", "-B", "-T2", "-Dmaven.repo.local=" + repository, "clean", "verify"};
         Path report = project.resolve("core/target/surefire-reports/TEST-OneTest.xml");
@@ -117,6 +118,8 @@ class GuestDirsTest {
             world.at(project).run(build).exits(1).errLacks("on the sandbox's own disk");
             assertTrue(World.read(report).contains("failures=\"1\""));
             assertFalse(Files.exists(project.resolve("core/target/classes")));
+            world.at(project).run("gdmvn", "cat", "/etc/systemd/user/docker.service.d/sandbox-api.conf").exits(0)
+                    .out("[Service]\nEnvironment=DOCKER_MIN_API_VERSION=1.24\n"); // for Testcontainers before 1.21.4
 
             // A module more is seen; and a clean takes the reports away here too.
             World.write(project.resolve("pom.xml"), World.read(project.resolve("pom.xml"))
