@@ -54,8 +54,9 @@ import picocli.CommandLine.Parameters;
         name = "docker-context",
         synopsisSubcommandLabel = "VERB",
         description = {
-                "The Docker daemon of a sandbox, from this computer: as a context lima-NAME of",
-                "the docker CLI, or by DOCKER_HOST, for which no docker CLI is needed.",
+                "The Docker of a sandbox, from this computer.", "",
+                "As a context lima-NAME of the docker CLI, or by DOCKER_HOST, for which no docker",
+                "CLI is needed.",
                 "",
                 "NAME is the sandbox, '.' that of this directory.%n"
         },

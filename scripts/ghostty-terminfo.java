@@ -48,8 +48,9 @@ import picocli.CommandLine.Parameters;
         sortOptions = false,
         customSynopsis = "ghostty-terminfo [NAME...|--all] [--term TERM] [--as ENTRY]%n",
         description = {
-                "Installs the description of your terminal in running sandboxes, for all users",
-                "there: Ghostty's, kitty's, any other's.",
+                "Installs the description of your terminal in running sandboxes.",
+                "",
+                "Ghostty's, kitty's, any other's, for all users there.",
                 "",
                 "It is taken from this computer (infocmp), else from this program, which knows:",
                 GhosttyTerminfo.KNOWN + ".",

@@ -382,6 +382,9 @@ class Sandbox implements Callable<Integer> {
         try (Life.Lock lock = life.lock(name)) {
             lock.making("delete " + name, null);
             life.delete(name);
+            // A snapshot that was made meanwhile is of nothing any more; `sandboxes delete` has the whole list.
+            lima.run(Duration.ofMinutes(1), null, Stream.concat(Stream.of("rm", "-rf", "--"), Stream.of("snapshots",
+                    "sessions", "live", "restart").map(kind -> lima.state(kind).resolve(name).toString())).toList());
             lock.making("", null);
         }
     }
@@ -981,8 +984,9 @@ class Sandbox implements Callable<Integer> {
     }
 
     /**
-     * The JDK for a build is another script's task, once for each state of the files that decide about it, and so is its
-     * output on the sandbox's disk: wished by SANDBOX_TARGET, else by the POM, else as it was.
+     * The JDK and the Maven for a build are another script's task, once for each state of what decides about them. An
+     * outer Maven tells that script more, one word a line in SANDBOX_JVM. The output on the sandbox's disk is a third
+     * one's: wished by SANDBOX_TARGET, else by the POM, else as it was.
      *
      * @return the root of the build if its output is on that disk
      */
@@ -995,17 +999,22 @@ class Sandbox implements Callable<Integer> {
                         "build.gradle.kts").anyMatch(f -> Files.exists(d.resolve(f))))
                 .reduce((inner, outer) -> outer);
         List<String> options = new ArrayList<>(List.of(is.name, project.toString()));
-        Map.of("SANDBOX_JDK", "--jdk", "SANDBOX_JDK_OUTER", "--outer").forEach((variable, option) -> {
-            if (!host.env.getOrDefault(variable, "").isEmpty()) {
-                options.addAll(List.of(option, host.env.get(variable)));
-            }
-        });
+        host.env.getOrDefault("SANDBOX_JVM", "").lines().forEach(options::add);
+        if (!host.env.getOrDefault("SANDBOX_JDK", "").isEmpty()) {
+            options.addAll(List.of("--jdk", host.env.get("SANDBOX_JDK")));
+        }
         StringBuilder state = new StringBuilder(String.join(" ", options));
         BUILD_FILES.forEach(f -> state.append('\n').append(f).append('\n').append(Places.text(project.resolve(f))));
+        // Maven's settings have passwords in them, so only the time of their last change goes into what the guest keeps.
+        Stream.concat(Stream.of(host.home().resolve(".m2/settings.xml")), options.stream().map(Path::of))
+                .filter(f -> f.toString().endsWith(".xml") && Files.isRegularFile(f))
+                .forEach(f -> state.append('\n').append(Lima.io(() -> Files.getLastModifiedTime(f))));
         String stamp = Lima.hash(state.toString()).substring(0, 32);
         String list = outputList(root.orElse(project));
-        String there = lima.ssh(is.name, Duration.ofMinutes(1), null, "test -e /var/lib/sandbox/jvm/.stamps/" + stamp
-                + " && echo stamped; cd " + GUEST_DIRS + " 2>/dev/null && [ -e " + list + ".list ] && { echo 'on disk';"
+        String there = lima.ssh(is.name, Duration.ofMinutes(1), null, "[ \"$(cat "
+                + Lima.quote("/var/lib/sandbox/jvm" + project + "/stamp") + " 2>/dev/null)\" = \"" + stamp
+                + " $(grep -i '_proxy=' /etc/environment 2>/dev/null | sort | cksum)\" ] && echo stamped;"
+                + " cd " + GUEST_DIRS + " 2>/dev/null && [ -e " + list + ".list ] && { echo 'on disk';"
                 + " while IFS= read -r f; do [ " + list + ".read -nt \"$f\" ] || echo changed; done <" + list
                 + ".read; }; command -v javac").out();
         if (!there.startsWith("stamped")) {

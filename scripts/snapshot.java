@@ -509,6 +509,24 @@ class Snapshot {
 
     /** The instance that is meant, if it can be worked with. */
     private Sandboxed instance(String typed, boolean foreign) {
+        Sandboxed is = found(typed);
+        for (int i = 0; i < 6 && is.status.equals("Broken"); i++) { // for a second or two so while it is being stopped
+            LockSupport.parkNanos(i * 300_000_000L);
+            is = found(typed);
+        }
+        if (is.kind.equals("base")) {
+            throw new Lima.Failure(2, is.name + " is a base, which stays as it was made; snapshots are of sandboxes");
+        }
+        if (is.status.equals("Broken")) {
+            throw new Lima.Failure(is.name + " is broken; first: " + host.sibling("sandbox") + " " + is.name + " true");
+        }
+        if (is.kind.isEmpty() && !foreign) {
+            throw new Lima.Failure(is.name + " was not made by this tool; --foreign works with it all the same");
+        }
+        return is;
+    }
+
+    private Sandboxed found(String typed) {
         List<Sandboxed> all = lima.list().stream().map(Sandboxed::new).toList();
         List<Sandboxed> found = all.stream().filter(typed.equals(".")
                 ? i -> i.kind.equals("sandbox") && i.mounts.stream().anyMatch(m -> real(host.cwd).startsWith(real(m)))
@@ -521,17 +539,7 @@ class Snapshot {
                     : "several sandboxes have this directory: "
                             + found.stream().map(i -> i.name).collect(Collectors.joining(", ")));
         }
-        Sandboxed is = found.get(0);
-        if (is.kind.equals("base")) {
-            throw new Lima.Failure(2, is.name + " is a base, which stays as it was made; snapshots are of sandboxes");
-        }
-        if (is.status.equals("Broken")) {
-            throw new Lima.Failure(is.name + " is broken; first: " + host.sibling("sandbox") + " " + is.name + " true");
-        }
-        if (is.kind.isEmpty() && !foreign) {
-            throw new Lima.Failure(is.name + " was not made by this tool; --foreign works with it all the same");
-        }
-        return is;
+        return found.get(0);
     }
 
     private static Path real(Path path) {

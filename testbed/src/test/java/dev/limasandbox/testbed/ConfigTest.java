@@ -375,8 +375,12 @@ class ConfigTest {
     void rmDeletesWhatThisCallMadeAndKeepsTheExitCode() {
         World world = World.shared();
         Path moment = world.project("moment");
+        World.write(world.lima.resolve("_sandbox/snapshots/moment/one/meta.json"), "{}");
         world.at(moment).run("--rm", "moment", "sh", "-c", "echo out; exit 7").exits(7).out("out\n");
         assertFalse(world.instances().contains("moment"));
+        for (String kind : List.of("snapshots", "sessions", "live")) {
+            assertFalse(Files.exists(world.lima.resolve("_sandbox/" + kind + "/moment")), kind);
+        }
         try {
             world.at(moment).run("moment", "true").exits(0);
             world.at(moment).run("--rm", "moment", "sh", "-c", "exit 3").exits(3);

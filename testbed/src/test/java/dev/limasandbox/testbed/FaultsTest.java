@@ -210,6 +210,16 @@ class FaultsTest {
         stop.ends(Duration.ofSeconds(20)).exits(0);
     }
 
+    @Test
+    void aSnapshotWaitsForOneThatIsBeingStopped() throws InterruptedException {
+        run("true").exits(0);
+        wanted("shutdown:slow");
+        Cli.Running stop = Cli.start(world.home, world.environment(), List.of("limactl", "stop", "f"));
+        World.await(20, "it is broken", () -> world.status("f").equals("Broken"));
+        world.at(project).run("snapshot", "create", "f", "one").exits(0).errLacks("broken");
+        stop.ends(Duration.ofSeconds(20)).exits(0);
+    }
+
     // --- somebody is killed while a step hangs ---
 
     @ParameterizedTest
@@ -231,7 +241,7 @@ class FaultsTest {
         killed.ends(Duration.ofSeconds(30));
         Cli.Running next = world.at(project).start(words(step, "echo", "again"));
         if (signal.equals("KILL")) {
-            next.awaitErr(point.equals("boot") ? "waiting for f" : "waiting for an interrupted limactl " + step);
+            next.awaitErr(point.equals("boot") ? "boot" : "waiting for an interrupted limactl " + step);
         }
         wanted();
         if (point.equals("boot")) {

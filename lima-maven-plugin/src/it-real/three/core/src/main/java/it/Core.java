@@ -1,0 +1,7 @@
+package it;
+
+public class Core {
+    public static int answer() {
+        return 42;
+    }
+}
