@@ -54,9 +54,10 @@ import picocli.CommandLine.Parameters;
         sortOptions = false,
         customSynopsis = "guest-dirs NAME [PATH,...] [--dir DIR] [--build | --no-build]%n",
         description = {
-                "Puts directories of the project on the disk of its sandbox, where they are",
-                "faster than on the mount. On this computer they are empty meanwhile; what was",
-                "there is hidden in the sandbox, not lost. Without PATH: tells which they are.",
+                "Puts directories of the project on the disk of its sandbox.",
+                "",
+                "They are faster there than on the mount. What this computer has there is hidden",
+                "in the sandbox, not lost. Without PATH: tells which they are.",
                 "",
                 "PATH is relative to the mounted directory. 'none' takes all off again.%n"
         },
