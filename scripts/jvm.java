@@ -91,10 +91,10 @@ class Jvm implements Callable<Integer> {
     private static final int[] LONG_TERM = {8, 11, 17, 21, 25};
 
     /**
-     * As root, after lines that set want (a version), any (does another one as well?), project, toolchains (versions wanted
-     * besides), maven (none; any; or a version, whose archive is then in zip unless it is there already), network (lines
-     * for net.properties) and stamp. Where the distribution lacks the version the next higher one is taken; a JDK compiles
-     * for older ones.
+     * As root, after lines that set want (a version), any (does another one as well?), project, toolchains (versions
+     * wanted besides), maven (none; any; or a version, whose archive is then in zip unless it is there already),
+     * network (lines for net.properties), stamp and uid (the user's). Where the distribution lacks the version the next
+     * higher one is taken; a JDK compiles for older ones.
      */
     static final String INSTALL = """
             set -e
@@ -140,6 +140,19 @@ class Jvm implements Callable<Integer> {
             for v in $toolchains; do
                 get $v || echo "there is no JDK $v here, which a toolchain of this build asks for" >&2
             done
+            # Docker 29 refuses what Testcontainers before 1.21.4 asks with (API 1.32). In a sandbox an older API guards nothing.
+            docker=/etc/systemd/user/docker.service.d
+            if [ -e /etc/systemd/user/docker.service ] && [ ! -e $docker/sandbox-api.conf ]; then
+                mkdir -p $docker
+                printf '[Service]\\nEnvironment=DOCKER_MIN_API_VERSION=1.24\\n' >$docker/sandbox-api.conf
+                user() { sudo -n -u "#$uid" XDG_RUNTIME_DIR=/run/user/$uid DOCKER_HOST=unix:///run/user/$uid/docker.sock "$@" </dev/null; }
+                user systemctl --user daemon-reload || :
+                # Newer than 28, with nothing in it that a restart would end? Else it counts from the next start on.
+                if user docker version --format '{{.Server.MinAPIVersion}}' 2>/dev/null | grep -q '^1[.]\\([4-9]\\|3[3-9]\\)' &&
+                    [ -z "$(user docker ps -q)" ]; then
+                    user systemctl --user restart docker.service || :
+                fi
+            fi
             mkdir -p "$state$project"
             echo "$home" >"$state$project/java-home"
 
@@ -330,7 +343,8 @@ class Jvm implements Callable<Integer> {
                 + set("toolchains", Wanted.toolchains(project).stream().map(String::valueOf)
                         .collect(Collectors.joining(" ")))
                 + set("network", block(proxies.stream().flatMap(p -> p.javaProperties("").stream())));
-        Lima.Result r = lima.ssh(sandbox, Duration.ofMinutes(60), header + INSTALL, "sudo sh -s");
+        Lima.Result r = lima.ssh(sandbox, Duration.ofMinutes(60), "uid=$1\n" + header + INSTALL,
+                "sudo sh -s \"$(id -u)\"");
         r.err().lines().forEach(caller::say);
         if (r.code() != 0) {
             throw new Lima.Failure(r.code() == 255 ? "no connection to " + sandbox

@@ -2250,9 +2250,9 @@ class Sandboxes implements Callable<Integer> {
         private static final String AGENTS = "claude codex gemini opencode copilot";
         /** What the scripts beside this one take, each verb (-: none) with its options; CompletionTest holds them to it. */
         static final String OTHERS = """
-                sandbox - --dir --name --mount --mount-none --read-only --force-dir --publish --cpus --memory --disk \
-                --template --vm-type --ca --timeout --from --no-base --rebuild-base --add-agent --env --no-keys --rm \
-                --foreign --yes --quiet --print-template --help --version
+                sandbox - --dir --name --mount --mount-none --read-only --force-dir --publish --forward --guest-dir \
+                --cpus --memory --disk --template --vm-type --ca --timeout --from --no-base --rebuild-base --add-agent \
+                --env --no-keys --rm --foreign --yes --quiet --print-template --help --version
                 snapshot create --tag --force --when-idle --foreign --method --help
                 snapshot list --quiet --json --help
                 snapshot apply --tag --force --when-idle --foreign --no-keep --help
@@ -2266,6 +2266,7 @@ class Sandboxes implements Callable<Integer> {
                 ghostty-terminfo - --all --term --as --help
                 jvm - --jdk --outer --maven --settings --profiles --tail --print --json --help
                 doctor - --fix --json --url --help
+                guest-dirs - --dir --build --help
                 lima-install - --yes --check --dir --version --help
                 editor zed --print --remove --rename --via --forward --help
                 editor vscode --print --remove --rename --help
