@@ -40,6 +40,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
+import java.util.zip.CRC32;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -152,7 +153,7 @@ class DockerContext {
             rows.add(row);
         }
         if (json) {
-            caller.out.println(rows.stream().map(r -> Lima.io(() -> Lima.JSON.writeValueAsString(r)))
+            caller.out.println(rows.stream().map(r -> Lima.io(() -> Lima.json().writeValueAsString(r)))
                     .collect(Collectors.joining(",\n ", "[", "]")));
             return 0;
         }
@@ -330,7 +331,7 @@ class DockerContext {
                         + "\nWithout it: eval \"$(" + caller.command + " env NAME)\"");
             }
             docker("context", "ls", "--format", "{{json .}}").lines().filter(l -> !l.isBlank())
-                    .map(l -> Lima.io(() -> Lima.JSON.readTree(l))).forEach(c -> all.put(c.path("Name").asText(), c));
+                    .map(l -> Lima.io(() -> Lima.json().readTree(l))).forEach(c -> all.put(c.path("Name").asText(), c));
         }
 
         static boolean installed(Lima lima) {
@@ -572,7 +573,6 @@ class DockerContext {
                         + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
 
         private static final Pattern REASON = Pattern.compile("level=(?:fatal|error) msg=\"((?:[^\"\\\\]|\\\\.)*)\"");
-        private static final ObjectMapper JSON = new ObjectMapper();
 
         final Map<String, String> env;
         final Path home;
@@ -641,7 +641,16 @@ class DockerContext {
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> JSON.readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> json().readTree(l))).toList();
+        }
+
+        private static final class Json {
+            static final ObjectMapper MAPPER = new ObjectMapper();
+        }
+
+        /** For JSON; set up when it is first asked for, as that takes its time. */
+        static ObjectMapper json() {
+            return Json.MAPPER;
         }
 
         /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
@@ -661,7 +670,9 @@ class DockerContext {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            Path socket = state("s").resolve(hash(name).substring(0, 8));
+            CRC32 sum = new CRC32(); // any sum would do; a cryptographic one takes Java some time to find
+            sum.update(name.getBytes(UTF_8));
+            Path socket = state("s").resolve(Long.toHexString(sum.getValue()));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }

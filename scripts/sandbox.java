@@ -10,8 +10,12 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import com.fasterxml.jackson.annotation.JsonProperty;
 import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import java.io.File;
@@ -37,6 +41,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
@@ -59,6 +64,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import java.util.zip.CRC32;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.IParameterConsumer;
@@ -251,6 +257,14 @@ class Sandbox implements Callable<Integer> {
      * @return the exit code; never throws for a failure of ours, which is told on {@code host.err}
      */
     static int run(Host host, String... args) {
+        Sandbox plain = new Sandbox(host, List.of(args));
+        if (plain.words.areAllOf(plain)) {
+            try {
+                return plain.call();
+            } catch (Lima.Failure failure) {
+                return failed(host, failure);
+            }
+        }
         CommandLine line = new CommandLine(new Sandbox(host, List.of(args)))
                 .setExpandAtFiles(false) // @file may be an argument of the agent
                 .setOut(host.out)
@@ -269,11 +283,15 @@ class Sandbox implements Callable<Integer> {
                     if (!(e instanceof Lima.Failure failure)) {
                         throw e;
                     }
-                    host.err.println("sandbox: " + failure.getMessage());
-                    host.err.flush();
-                    return failure.code;
+                    return failed(host, failure);
                 });
         return line.execute(args);
+    }
+
+    private static int failed(Host host, Lima.Failure failure) {
+        host.err.println("sandbox: " + failure.getMessage());
+        host.err.flush();
+        return failure.code;
     }
 
     /** The whole story: what is wanted, what is, the steps between the two, the session. */
@@ -336,14 +354,16 @@ class Sandbox implements Callable<Integer> {
 
     /**
      * The sandbox that is named, if our connection to it is open: the usual case, and a fast one. What limactl would
-     * tell of it, in a tenth of a second, was noted when it was proven in this boot.
+     * tell of it, in a tenth of a second, was noted when it was proven in this boot. The note is read while ssh is asked.
      */
     private Optional<Instance> openAlready() {
         String name = nameOption != null ? nameOption : words.name;
-        return name == null || !name.matches("[A-Za-z0-9._-]+") || words.reserved && nameOption == null || rebuildBase
-                || rm
-                        ? Optional.empty()
-                        : Store.recall(lima, name).filter(is -> life.connected(is.name)).map(this::agentChecked);
+        if (name == null || !name.matches("[A-Za-z0-9._-]+") || words.reserved && nameOption == null || rebuildBase
+                || rm) {
+            return Optional.empty();
+        }
+        var connected = CompletableFuture.supplyAsync(() -> life.connected(name)).exceptionally(noSsh -> false);
+        return Store.recall(lima, name).filter(is -> connected.join()).map(this::agentChecked);
     }
 
     /** Says it when Lima's host agent is gone. Sessions go on without; to mend it the machine has to be started anew. */
@@ -999,55 +1019,81 @@ class Sandbox implements Callable<Integer> {
         }
 
         /**
-         * Takes the positional words one at a time, so that options may stand between NAME, DIR and COMMAND, and hands
-         * over all that is left once the command begins. (picocli's stopAtPositional would end the options at NAME.)
+         * Takes all words of a command line, if no option stands before COMMAND. To set picocli up takes longer than all
+         * else on the host, and such a line, the usual one, has nothing for it.
+         *
+         * @return false if there is something for picocli to read, or to complain of; what was taken is then worth nothing
+         */
+        boolean areAllOf(Sandbox sandbox) {
+            List<String> args = new ArrayList<>(sandbox.argv);
+            Collections.reverse(args);
+            try {
+                while (!args.isEmpty() && !args.get(args.size() - 1).startsWith("-")) {
+                    take(args, sandbox);
+                }
+                return args.isEmpty();
+            } catch (IllegalArgumentException wrong) {
+                return false;
+            }
+        }
+
+        /**
+         * Hands picocli's positional words over one at a time, so that options may stand between NAME, DIR and COMMAND.
+         * (Its stopAtPositional would end the options at NAME.)
          */
         static final class Consumer implements IParameterConsumer {
             @Override
             public void consumeParameters(Stack<String> args, ArgSpec arg, CommandSpec spec) {
                 Sandbox sandbox = (Sandbox) spec.userObject();
-                Words words = sandbox.words;
-                int at = sandbox.argv.size() - args.size();
-                boolean afterDashes = at > 0 && sandbox.argv.get(at - 1).equals("--");
-                String word = args.pop();
-                if (words.name == null && sandbox.nameOption == null) {
-                    if (word.isEmpty()) {
-                        throw new CommandLine.ParameterException(spec.commandLine(), "NAME is empty");
-                    }
-                    words.agentFirst = Agent.find(word).isPresent();
-                    words.reserved = !words.agentFirst
-                            && (VERBS.contains(word) || SCRIPTS.contains(word) || SYNONYMS.containsKey(word)
-                                    || COMMANDS.contains(word));
-                    words.name = words.agentFirst ? "." : word;
-                    if (words.agentFirst) {
-                        words.command.add(word);
-                    }
-                    if (words.agentFirst || words.reserved) {
-                        words.takeRest(args);
-                    }
-                    return;
+                try {
+                    sandbox.words.take(args, sandbox);
+                } catch (IllegalArgumentException wrong) {
+                    throw new CommandLine.ParameterException(spec.commandLine(), wrong.getMessage());
                 }
-                if (!afterDashes && words.dir == null && sandbox.dirOption == null && isPath(word)) {
-                    Path path = Places.typed(word, sandbox.host);
-                    if (Files.isDirectory(path)) {
-                        words.dir = word;
-                        return;
-                    }
-                    if (!Files.exists(path)) {
-                        throw new CommandLine.ParameterException(spec.commandLine(), word
-                                + " is neither a directory nor a file here. As DIR it must exist; as a command in the"
-                                + " sandbox it is written after --: " + sandbox.host.command + " "
-                                + (words.name == null ? "--name " + sandbox.nameOption : words.name) + " -- " + word);
-                    }
-                }
-                words.command.add(word);
-                words.takeRest(args);
             }
         }
 
-        private void takeRest(Stack<String> args) {
+        /** Takes the next word, the last one of ARGS, and all that are left once the command begins. */
+        private void take(List<String> args, Sandbox sandbox) {
+            int at = sandbox.argv.size() - args.size();
+            boolean afterDashes = at > 0 && sandbox.argv.get(at - 1).equals("--");
+            String word = args.remove(args.size() - 1);
+            if (name == null && sandbox.nameOption == null) {
+                if (word.isEmpty()) {
+                    throw new IllegalArgumentException("NAME is empty");
+                }
+                agentFirst = Agent.find(word).isPresent();
+                reserved = !agentFirst && (VERBS.contains(word) || SCRIPTS.contains(word) || SYNONYMS.containsKey(word)
+                        || COMMANDS.contains(word));
+                name = agentFirst ? "." : word;
+                if (agentFirst) {
+                    command.add(word);
+                }
+                if (agentFirst || reserved) {
+                    takeRest(args);
+                }
+                return;
+            }
+            if (!afterDashes && dir == null && sandbox.dirOption == null && isPath(word)) {
+                Path path = Places.typed(word, sandbox.host);
+                if (Files.isDirectory(path)) {
+                    dir = word;
+                    return;
+                }
+                if (!Files.exists(path)) {
+                    throw new IllegalArgumentException(word
+                            + " is neither a directory nor a file here. As DIR it must exist; as a command in the"
+                            + " sandbox it is written after --: " + sandbox.host.command + " "
+                            + (name == null ? "--name " + sandbox.nameOption : name) + " -- " + word);
+                }
+            }
+            command.add(word);
+            takeRest(args);
+        }
+
+        private void takeRest(List<String> args) {
             while (!args.isEmpty()) {
-                command.add(args.pop());
+                command.add(args.remove(args.size() - 1));
             }
         }
     }
@@ -1063,7 +1109,6 @@ class Sandbox implements Callable<Integer> {
         final boolean stdinTty;
         final boolean stdoutTty;
         final boolean stderrTty;
-        final boolean root;
 
         Host(Map<String, String> env, Path cwd, PrintWriter out, PrintWriter err, InputStream in, String command,
                 int ttys) {
@@ -1076,7 +1121,6 @@ class Sandbox implements Callable<Integer> {
             this.stdinTty = (ttys & 1) != 0;
             this.stdoutTty = (ttys & 2) != 0;
             this.stderrTty = (ttys & 4) != 0;
-            this.root = (ttys & 8) != 0;
         }
 
         static Host ofThisProcess() {
@@ -1106,12 +1150,15 @@ class Sandbox implements Callable<Integer> {
             return told != null ? told : System.getenv("JBANG_LAUNCH_CMD") != null ? "jbang sandbox.java" : "sandbox";
         }
 
-        /** Bits 1, 2, 4 for a terminal on 0, 1, 2, 8 for root: asked of a child, as Java tells neither. */
+        /** Bits 1, 2, 4 for a terminal on 0, 1, 2: told by the launcher, else asked of a child, as Java does not tell. */
         static int terminals() {
+            Integer told = Integer.getInteger("sandbox.terminals");
+            if (told != null) {
+                return told;
+            }
             try {
                 return new ProcessBuilder("sh", "-c", "n=0; test -t 0 && n=1; test -t 1 && n=$((n+2));"
-                        + " test -t 2 && n=$((n+4)); test \"$(id -u)\" = 0 && n=$((n+8)); exit $n")
-                        .inheritIO().start().waitFor();
+                        + " test -t 2 && n=$((n+4)); exit $n").inheritIO().start().waitFor();
             } catch (IOException e) {
                 return 0;
             } catch (InterruptedException e) {
@@ -1302,7 +1349,7 @@ class Sandbox implements Callable<Integer> {
 
         /** Lima is there, or is installed now, or this ends with what to do. */
         void lima() {
-            if (host.root) {
+            if (lima.run(Duration.ofMinutes(1), null, List.of("id", "-u")).out().strip().equals("0")) {
                 throw new Lima.Failure(
                         "Lima refuses to run as root, and sandboxes with it. Use an ordinary user: su - NAME");
             }
@@ -1804,7 +1851,7 @@ class Sandbox implements Callable<Integer> {
         /** Notes what limactl told of an instance that is open, as long as its lima.yaml stays as it is. */
         static void remember(Lima lima, Instance is) {
             ObjectNode node = ((ObjectNode) is.node).deepCopy();
-            node.put("status", "Running").put("stamp", stamp(is.dir));
+            node.put("status", "Running").put("stamp", Lima.io(() -> stamp(is.dir)));
             node.retain("name", "status", "dir", "vmType", "cpus", "memory", "disk", "config", "stamp");
             ((ObjectNode) node.get("config")).retain("mounts", "user", "param", "portForwards", "caCerts");
             write(lima.state("live").resolve(is.name), node.toString());
@@ -1812,8 +1859,10 @@ class Sandbox implements Callable<Integer> {
 
         /** What was noted of an instance; empty if there is nothing or it has been edited since. */
         static Optional<Instance> recall(Lima lima, String name) {
-            try {
-                JsonNode node = Lima.JSON.readTree(Files.readString(lima.state("live").resolve(name)));
+            try (JsonParser note = new JsonFactory()
+                    .createParser(Files.readString(lima.state("live").resolve(name)))) {
+                note.nextToken();
+                JsonNode node = tree(note);
                 Instance is = Instance.of(node);
                 return is.name.equals(name) && node.path("stamp").asText().equals(stamp(is.dir)) ? Optional.of(is)
                         : Optional.empty();
@@ -1822,9 +1871,36 @@ class Sandbox implements Callable<Integer> {
             }
         }
 
-        private static String stamp(Path instance) {
-            File yaml = instance.resolve("lima.yaml").toFile();
-            return yaml.lastModified() + " " + yaml.length();
+        /** Which lima.yaml it is, and in which state: no change leaves the time of its inode as it was, a move neither. */
+        private static String stamp(Path instance) throws IOException {
+            return "" + new TreeMap<>(Files.readAttributes(instance.resolve("lima.yaml"), "unix:ino,size,ctime"));
+        }
+
+        /** What begins at the present token. Jackson's own mapper takes as long to set up as the whole of ssh. */
+        private static JsonNode tree(JsonParser json) throws IOException {
+            JsonNodeFactory nodes = JsonNodeFactory.instance;
+            return switch (json.currentToken()) {
+                case START_OBJECT -> {
+                    ObjectNode object = nodes.objectNode();
+                    while (json.nextToken() != JsonToken.END_OBJECT) {
+                        String key = json.currentName();
+                        json.nextToken();
+                        object.set(key, tree(json));
+                    }
+                    yield object;
+                }
+                case START_ARRAY -> {
+                    ArrayNode array = nodes.arrayNode();
+                    while (json.nextToken() != JsonToken.END_ARRAY) {
+                        array.add(tree(json));
+                    }
+                    yield array;
+                }
+                case VALUE_NUMBER_INT -> nodes.numberNode(json.getLongValue());
+                case VALUE_TRUE, VALUE_FALSE -> nodes.booleanNode(json.getBooleanValue());
+                case VALUE_NULL -> nodes.nullNode();
+                default -> nodes.textNode(json.getText());
+            };
         }
 
         static JsonNode yaml(Path file) {
@@ -1836,7 +1912,7 @@ class Sandbox implements Callable<Integer> {
         }
 
         static String json(Object value) {
-            return Lima.io(() -> Lima.JSON.writeValueAsString(value));
+            return Lima.io(() -> Lima.json().writeValueAsString(value));
         }
 
         /** The last words of the script that failed in the guest, or of its set-up, indented; empty if there are none. */
@@ -3357,9 +3433,7 @@ class Sandbox implements Callable<Integer> {
          */
         int run(Instance is, String dir, List<String> command, Set<String> keys) {
             boolean tty = host.stdinTty && host.stdoutTty;
-            String id = HexFormat.of()
-                    .formatHex(java.util.UUID.randomUUID().toString().getBytes(UTF_8))
-                    .substring(0, 24);
+            String id = ProcessHandle.current().pid() + "-" + System.nanoTime();
             Map<String, String> env = new LinkedHashMap<>(host.env);
             if (tty) {
                 env.put("TERM", terminal(is));
@@ -3406,11 +3480,9 @@ class Sandbox implements Callable<Integer> {
                 }
             });
             String login = login(is, command);
-            return "exec sh -c " + Lima
-                    .quote("if command -v perl >/dev/null 2>&1; then export PERL_BADLANG=0; exec perl -e "
-                            + Lima.quote(WRAPPER)
-                            + " " + id + " " + (tty ? 1 : 0) + " " + Lima.quote(dir) + settings + " " + login
-                            + "; else cd " + Lima.quote(dir) + " && exec env" + settings + " " + login + "; fi");
+            return "export PERL_BADLANG=0; command -v perl >/dev/null 2>&1 && exec perl -e " + Lima.quote(WRAPPER) + " "
+                    + id + " " + (tty ? 1 : 0) + " " + Lima.quote(dir) + settings + " " + login
+                    + "; cd " + Lima.quote(dir) + " && exec env -u PERL_BADLANG" + settings + " " + login;
         }
 
         /**
@@ -3532,7 +3604,6 @@ class Sandbox implements Callable<Integer> {
                         + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
 
         private static final Pattern REASON = Pattern.compile("level=(?:fatal|error) msg=\"((?:[^\"\\\\]|\\\\.)*)\"");
-        private static final ObjectMapper JSON = new ObjectMapper();
 
         final Map<String, String> env;
         final Path home;
@@ -3601,7 +3672,16 @@ class Sandbox implements Callable<Integer> {
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> JSON.readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> json().readTree(l))).toList();
+        }
+
+        private static final class Json {
+            static final ObjectMapper MAPPER = new ObjectMapper();
+        }
+
+        /** For JSON; set up when it is first asked for, as that takes its time. */
+        static ObjectMapper json() {
+            return Json.MAPPER;
         }
 
         /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
@@ -3621,7 +3701,9 @@ class Sandbox implements Callable<Integer> {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            Path socket = state("s").resolve(hash(name).substring(0, 8));
+            CRC32 sum = new CRC32(); // any sum would do; a cryptographic one takes Java some time to find
+            sum.update(name.getBytes(UTF_8));
+            Path socket = state("s").resolve(Long.toHexString(sum.getValue()));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }

@@ -63,6 +63,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import java.util.zip.CRC32;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -459,7 +460,7 @@ class Sandboxes implements Callable<Integer> {
         /** The docker CLI's context of a sandbox, if docker-context made one, gets its new name, or goes with it. */
         void dockerContext(String name, Optional<String> to) {
             for (String line : docker("context", "ls", "--format", "{{json .}}").lines().toList()) {
-                JsonNode context = Lima.io(() -> Lima.JSON.readTree(line));
+                JsonNode context = Lima.io(() -> Lima.json().readTree(line));
                 if (context.path("Name").asText().equals("lima-" + name)
                         && context.path("DockerEndpoint").asText().equals("unix://" + dockerSocket(name))) {
                     to.ifPresent(t -> docker("context", "create", "lima-" + t, "--description", "The sandbox " + t,
@@ -495,7 +496,7 @@ class Sandboxes implements Callable<Integer> {
         Optional<String> trial(String name) {
             Path note = lima.home.resolve("_sandbox/trials/" + name + ".json");
             return !Files.exists(note) ? Optional.empty()
-                    : Optional.of(Lima.io(() -> Lima.JSON.readTree(note.toFile())))
+                    : Optional.of(Lima.io(() -> Lima.json().readTree(note.toFile())))
                             .map(t -> "its trial " + t.path("tag").asText() + " ends undecided: "
                                     + t.path("top").asText()
                                     + " stays on the branch agent/" + t.path("tag").asText());
@@ -1074,7 +1075,7 @@ class Sandboxes implements Callable<Integer> {
                 throw new Lima.Failure(its + " was made otherwise than it was: " + after.mountsText() + ", "
                         + after.cpus + " cpus, " + ListAll.size(after.memory) + ", " + ListAll.size(after.disk));
             });
-            JsonNode forwards = Lima.io(() -> Lima.JSON.readTree(forwards(journal)));
+            JsonNode forwards = Lima.io(() -> Lima.json().readTree(forwards(journal)));
             if (!Set.copyOf(list(forwards)).equals(Set.copyOf(list(forwards(after))))) {
                 around(after, () -> Yaml.set(this, after, List.of(".portForwards = " + forwards), b -> true));
             }
@@ -1637,7 +1638,7 @@ class Sandboxes implements Callable<Integer> {
                         forwards.add(f); // the rule that opens nothing stays last
                     }
                 });
-                String list = Lima.io(() -> Lima.JSON.writeValueAsString(forwards));
+                String list = Lima.io(() -> Lima.json().writeValueAsString(forwards));
                 Yaml.set(this, is, List.of(".portForwards = " + list), b -> b.kept().equals(kept));
             }
         }
@@ -1833,7 +1834,7 @@ class Sandboxes implements Callable<Integer> {
             }
             Path kept = tag == null ? null : lima.state("snapshots").resolve(is.name).resolve(tag);
             boolean internal = tag != null && tags(is.name).contains(tag);
-            boolean copied = tag != null && Files.exists(kept.resolve("meta.json")) && Lima.io(() -> Lima.JSON
+            boolean copied = tag != null && Files.exists(kept.resolve("meta.json")) && Lima.io(() -> Lima.json()
                     .readTree(kept.resolve("meta.json").toFile())).path("method").asText().equals("copy");
             if (tag != null && !internal && !copied) {
                 throw new Lima.Failure(2, is.name + " has no snapshot " + tag + ". To see those it has: "
@@ -1843,7 +1844,7 @@ class Sandboxes implements Callable<Integer> {
             Set<String> wanted = is.mountWords();
             if (dir != null) {
                 settings.addAll(Edit.mountSettings(this, is, dir, Set.of(), forceDir));
-                JsonNode told = Lima.io(() -> Lima.JSON.readTree(settings.get(settings.size() - 2)
+                JsonNode told = Lima.io(() -> Lima.json().readTree(settings.get(settings.size() - 2)
                         .replaceFirst("^\\.mounts = ", "")));
                 wanted = new LinkedHashSet<>();
                 for (JsonNode m : told) {
@@ -1858,7 +1859,7 @@ class Sandboxes implements Callable<Integer> {
                         others.add(f);
                     }
                 });
-                settings.add(".portForwards = " + Lima.io(() -> Lima.JSON.writeValueAsString(others)));
+                settings.add(".portForwards = " + Lima.io(() -> Lima.json().writeValueAsString(others)));
             }
             life(is.name).sweep(is.name);
             lock.making("clone " + name, null);
@@ -2456,7 +2457,7 @@ class Sandboxes implements Callable<Integer> {
             Path all = lima.home.resolve("_sandbox/snapshots").resolve(name);
             for (File dir : Stream.ofNullable(all.toFile().listFiles()).flatMap(Stream::of).toList()) {
                 try {
-                    JsonNode meta = Lima.JSON.readTree(dir.toPath().resolve("meta.json").toFile());
+                    JsonNode meta = Lima.json().readTree(dir.toPath().resolve("meta.json").toFile());
                     tags.add(new Tag(meta.path("tag").asText(), meta.path("method").asText(),
                             meta.path("created").asText()));
                 } catch (IOException halfMade) {
@@ -2537,7 +2538,7 @@ class Sandboxes implements Callable<Integer> {
 
         /** Writes a value to stdout as JSON. */
         void json(Object value) {
-            out.println(Lima.io(() -> Lima.JSON.writerWithDefaultPrettyPrinter().writeValueAsString(value)));
+            out.println(Lima.io(() -> Lima.json().writerWithDefaultPrettyPrinter().writeValueAsString(value)));
         }
 
         String tilde(Path path) {
@@ -2588,7 +2589,7 @@ class Sandboxes implements Callable<Integer> {
         private boolean catalog() {
             Path jbang = Path.of(env.getOrDefault("JBANG_DIR", env.getOrDefault("HOME", "/") + "/.jbang"));
             return Optional.of(jbang.resolve("jbang-catalog.json")).filter(Files::exists)
-                    .map(f -> Lima.io(() -> Lima.JSON.readTree(f.toFile())))
+                    .map(f -> Lima.io(() -> Lima.json().readTree(f.toFile())))
                     .filter(c -> c.at("/catalogs/org").isObject())
                     .isPresent();
         }
@@ -2676,7 +2677,6 @@ class Sandboxes implements Callable<Integer> {
                         + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
 
         private static final Pattern REASON = Pattern.compile("level=(?:fatal|error) msg=\"((?:[^\"\\\\]|\\\\.)*)\"");
-        private static final ObjectMapper JSON = new ObjectMapper();
 
         final Map<String, String> env;
         final Path home;
@@ -2745,7 +2745,16 @@ class Sandboxes implements Callable<Integer> {
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> JSON.readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> json().readTree(l))).toList();
+        }
+
+        private static final class Json {
+            static final ObjectMapper MAPPER = new ObjectMapper();
+        }
+
+        /** For JSON; set up when it is first asked for, as that takes its time. */
+        static ObjectMapper json() {
+            return Json.MAPPER;
         }
 
         /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
@@ -2765,7 +2774,9 @@ class Sandboxes implements Callable<Integer> {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            Path socket = state("s").resolve(hash(name).substring(0, 8));
+            CRC32 sum = new CRC32(); // any sum would do; a cryptographic one takes Java some time to find
+            sum.update(name.getBytes(UTF_8));
+            Path socket = state("s").resolve(Long.toHexString(sum.getValue()));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }
