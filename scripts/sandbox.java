@@ -329,14 +329,12 @@ class Sandbox implements Callable<Integer> {
                 base.rebuild(origin(), timeoutWanted(), addAgents);
                 return 0;
             }
-            List<Instance> all = open.isPresent() ? List.of(open.get())
-                    : lima.list().stream().map(Instance::of).toList();
+            List<Instance> all = open.isPresent() ? List.of(open.get()) : Instance.all(lima);
             Choice choice = choose(all);
-            boolean made = open.isEmpty() && ensure(choice, all, base);
             open.ifPresent(is -> checkExisting(is, choice));
-            Instance is = open.or(() -> instance(choice.name))
-                    .orElseThrow(() -> new Lima.Failure(choice.name + " is gone"));
-            if (!rm || !made) {
+            Ready ready = open.isPresent() ? new Ready(open.get(), false) : ensure(choice, all, base);
+            Instance is = ready.is;
+            if (!ready.temporary) {
                 return work(choice, is);
             }
             Thread removal = new Thread(() -> remove(choice.name));
@@ -560,7 +558,7 @@ class Sandbox implements Callable<Integer> {
     }
 
     private int overview() {
-        List<Instance> all = lima.list().stream().map(Instance::of).filter(Instance::isSandbox).toList();
+        List<Instance> all = Instance.all(lima).stream().filter(Instance::isSandbox).toList();
         Path here = Places.real(host.cwd);
         host.err.println("Usage: " + host.command + " [OPTIONS] NAME [DIR] [COMMAND...]   (--help tells more)");
         Map<Boolean, List<Instance>> split = all.stream().collect(Collectors.partitioningBy(
@@ -583,7 +581,7 @@ class Sandbox implements Callable<Integer> {
     private int settings() {
         Instance is = instance(nameOption).orElseThrow(() -> new Lima.Failure(2, "no sandbox " + nameOption));
         Path dir = dirOption == null ? null : Places.typed(dirOption, host);
-        Wish wish = wish(new Choice(is.name, dir, dir, true), is.mounts());
+        Wish wish = wish(new Choice(is.name, dir, dir, true), is.mounts(), Instance.all(lima));
         JsonNode own = Store.yaml(is.dir.resolve("lima.yaml"));
         Template.links(own).forEach((typed, real) -> {
             if (wish.mounts.stream().anyMatch(m -> m.path.toString().equals(real))) {
@@ -597,29 +595,34 @@ class Sandbox implements Callable<Integer> {
     }
 
     private Optional<Instance> instance(String name) {
-        return lima.list().stream().map(Instance::of).filter(i -> i.name.equals(name)).findFirst();
+        return Instance.named(name, Instance.all(lima));
     }
 
     // ------------------------------------------------------------------------------------------- making and starting
 
     /**
-     * Makes the sandbox exist, run and be ready.
+     * A sandbox that can be entered.
      *
-     * @return true if this call made it, or an earlier one with --rm that was killed
+     * @param temporary with --rm: did this call make it, or an earlier one with --rm that was killed?
      */
-    private boolean ensure(Choice choice, List<Instance> all, Base base) {
-        Instance seen = all.stream().filter(i -> i.name.equals(choice.name)).findFirst().orElse(null);
+    record Ready(Instance is, boolean temporary) {}
+
+    /** Makes the sandbox exist, run and be ready; ALL is what limactl told of before. */
+    private Ready ensure(Choice choice, List<Instance> all, Base base) {
+        Instance seen = Instance.named(choice.name, all).orElse(null);
         if (seen != null && seen.is("Running") && !rm && life.connected(choice.name)) {
             checkExisting(seen, choice);
-            return false; // a live connection was proven in this boot: the usual case, and the fast one
+            return new Ready(seen, false); // a live connection was proven in this boot
         }
         try (Life.Lock lock = life.lock(choice.name)) {
-            Instance is = instance(choice.name).orElse(null);
+            // Without a directory there is no instance, and limactl need not be asked again.
+            List<Instance> now = Files.exists(lima.home.resolve(choice.name)) ? Instance.all(lima) : all;
+            Instance is = Instance.named(choice.name, now).orElse(null);
             boolean making = is == null;
             if (making) {
                 setup.ready(vmTypeWanted());
-                make(choice, base, lock);
-                is = instance(choice.name)
+                now = make(choice, now, base, lock);
+                is = Instance.named(choice.name, now)
                         .orElseThrow(() -> new Lima.Failure("limactl made no instance " + choice.name));
             } else {
                 checkExisting(is, choice);
@@ -632,7 +635,7 @@ class Sandbox implements Callable<Integer> {
             }
             boolean ran = is.is("Running");
             if (!ran) {
-                boot(is, lock);
+                boot(is, now, lock);
             }
             try {
                 proveReady(is, mounts);
@@ -641,21 +644,21 @@ class Sandbox implements Callable<Integer> {
                     throw failure;
                 }
                 talk.say(is.name + " was being stopped: it is started again");
-                boot(is, lock);
+                boot(is, now, lock);
                 proveReady(is, mounts);
             }
             boolean temporary = rm && (making || lock.abandoned);
             if (temporary || lock.abandoned) {
                 lock.making(temporary ? "rm " + choice.name : "", temporary ? ProcessHandle.current() : null);
             }
-            return temporary;
+            return new Ready(is, temporary);
         }
     }
 
-    private void boot(Instance is, Life.Lock lock) {
+    private void boot(Instance is, List<Instance> all, Life.Lock lock) {
         setup.ready(is.vmType);
         Audit.before(is, lima);
-        checkMemory(is);
+        checkMemory(is, all);
         setup.starting();
         try {
             life.start(is.name, timeoutWanted(), lock);
@@ -702,8 +705,9 @@ class Sandbox implements Callable<Integer> {
         }
     }
 
-    private void make(Choice choice, Base base, Life.Lock lock) {
-        Wish wish = wish(choice, List.of());
+    /** Makes the sandbox; what limactl tells of then. */
+    private List<Instance> make(Choice choice, List<Instance> all, Base base, Life.Lock lock) {
+        Wish wish = wish(choice, List.of(), all);
         if (rebuildBase) {
             base.rebuild(wish.origin, timeoutWanted(), addAgents);
         }
@@ -718,18 +722,15 @@ class Sandbox implements Callable<Integer> {
                 throw new Lima.Failure(refuseForeign(source));
             }
             try (Life.Lock sourceLock = life.lock(from)) {
-                base.cloneOf(source, wish, lock);
+                return base.cloneOf(source, wish, lock);
             }
-        } else if (noBase) {
-            base.create(wish, lock);
-        } else {
-            String name = base.ensure(wish.origin, timeoutWanted());
-            base.cloneOf(instance(name).orElseThrow(), wish, lock);
         }
+        return noBase ? base.create(wish, lock)
+                : base.cloneOf(base.ensure(wish.origin, rebuildBase ? Instance.all(lima) : all, timeoutWanted()), wish, lock);
     }
 
     /** What the command line asks of a sandbox that is to be made; questions about it are asked here. */
-    private Wish wish(Choice choice, List<Mount> had) {
+    private Wish wish(Choice choice, List<Mount> had, List<Instance> all) {
         List<Mount> mounts = new ArrayList<>();
         Map<String, String> links = new LinkedHashMap<>();
         if (choice.mount != null) {
@@ -759,13 +760,13 @@ class Sandbox implements Callable<Integer> {
             }
         }
         if (choice.mount != null) {
-            askAboutDirectory(Places.real(choice.mount), choice.name);
+            askAboutDirectory(Places.real(choice.mount), choice.name, all);
         }
         return new Wish(choice.name, List.copyOf(mounts), links, origin(),
                 Resources.of(cpus, memory, disk, host), publishOptions, Places.gitIdentity(lima));
     }
 
-    private void askAboutDirectory(Path real, String name) {
+    private void askAboutDirectory(Path real, String name, List<Instance> all) {
         int repositories = Places.repositoriesIn(real);
         if (repositories > 1 && !Files.exists(real.resolve(".git"))) {
             talk.confirm(real + " is no repository itself but holds " + repositories
@@ -774,7 +775,7 @@ class Sandbox implements Callable<Integer> {
         if (readOnly) {
             return;
         }
-        for (Instance other : lima.list().stream().map(Instance::of).toList()) {
+        for (Instance other : all) {
             if (other.isSandbox() && other.is("Running") && !other.name.equals(name)
                     && other.mounts().stream().anyMatch(m -> m.writable && m.covers(real))) {
                 talk.confirm("The running sandbox '" + other.name + "' writes " + real + " too. Share it?");
@@ -851,10 +852,9 @@ class Sandbox implements Callable<Integer> {
     }
 
     /** Too much memory given away makes the host swap: said before the start, with what could be stopped. */
-    private void checkMemory(Instance starting) {
+    private void checkMemory(Instance starting, List<Instance> all) {
         long total = host.memoryBytes();
-        List<Instance> running = lima.list().stream().map(Instance::of)
-                .filter(i -> i.is("Running") && !i.name.equals(starting.name)).toList();
+        List<Instance> running = all.stream().filter(i -> i.is("Running") && !i.name.equals(starting.name)).toList();
         long given = running.stream().mapToLong(i -> i.memory).sum();
         if (total > 0 && given + starting.memory > total) {
             talk.confirm(String.format(Locale.ROOT, "%s wants %s of memory; %s use %s of this computer's %s already."
@@ -1334,7 +1334,8 @@ class Sandbox implements Callable<Integer> {
         private final Host host;
         private final String arch;
         private final String variable;
-        private String version;
+        private CompletableFuture<String> version;
+        private boolean versionChecked;
         private String qemu;
         private Boolean kvm;
         private String trouble = "";
@@ -1347,7 +1348,7 @@ class Sandbox implements Callable<Integer> {
             this.variable = "QEMU_SYSTEM_" + arch.toUpperCase(Locale.ROOT);
         }
 
-        /** Lima is there, or is installed now, or this ends with what to do. */
+        /** Lima is there, or is installed now, or this ends with what to do. Its version is asked for beside all else. */
         void lima() {
             if (lima.run(Duration.ofMinutes(1), null, List.of("id", "-u")).out().strip().equals("0")) {
                 throw new Lima.Failure(
@@ -1358,6 +1359,9 @@ class Sandbox implements Callable<Integer> {
                         + "\nLima has to be installed first: https://lima-vm.io/docs/installation/"
                         + "\nTo look around without it, in a checkout: testbed/try ./sandbox demo", "limactl");
             }
+            version = CompletableFuture
+                    .supplyAsync(() -> lima.run(Duration.ofMinutes(1), null, List.of("limactl", "--version")).out().strip())
+                    .exceptionally(hangs -> "");
         }
 
         private boolean missing(String program) {
@@ -1366,7 +1370,7 @@ class Sandbox implements Callable<Integer> {
 
         /** Before an instance of this type is made or started: is Lima's version known, and QEMU there? */
         void ready(String vmType) {
-            if (version == null) {
+            if (!versionChecked) {
                 checkVersion();
             }
             if (qemu != null || !vmType.equals("qemu")) {
@@ -1389,7 +1393,8 @@ class Sandbox implements Callable<Integer> {
 
         /** Lima 2.0 to 2.2 is known, builds between releases (2.2.0-14-gabc, 2.2.0.m) among it. */
         private void checkVersion() {
-            version = lima.run(Duration.ofMinutes(1), null, List.of("limactl", "--version")).out().strip();
+            String version = this.version.join();
+            versionChecked = true;
             Matcher m = Pattern.compile("version v?([0-9]{1,4})[.]([0-9]{1,4})(?![0-9]).*").matcher(version);
             int number = m.find() ? Integer.parseInt(m.group(1)) * 10_000 + Integer.parseInt(m.group(2)) : 0;
             String told = version.replaceFirst("^limactl version ", "");
@@ -1656,6 +1661,15 @@ class Sandbox implements Callable<Integer> {
 
         static Instance of(JsonNode node) {
             return new Instance(node);
+        }
+
+        /** All that limactl tells of now. */
+        static List<Instance> all(Lima lima) {
+            return lima.list().stream().map(Instance::of).toList();
+        }
+
+        static Optional<Instance> named(String name, List<Instance> all) {
+            return all.stream().filter(i -> i.name.equals(name)).findFirst();
         }
 
         boolean is(String wanted) {
@@ -2894,22 +2908,21 @@ class Sandbox implements Callable<Integer> {
             this.setup = setup;
         }
 
-        /** The name of the template's finished base; built now if there is none. */
-        String ensure(Origin origin, Duration timeout) {
+        /** The template's finished base, of ALL that there were; built now if there is none. */
+        Instance ensure(Origin origin, List<Instance> all, Duration timeout) {
             String id = Template.id(lima, origin, host);
-            Optional<Instance> ready = newest(id, origin.vmType);
-            if (ready.isPresent()) {
-                return ready.get().name;
-            }
-            try (Life.Lock lock = life.lock("base-" + id)) {
-                ready = newest(id, origin.vmType); // whoever held the lock may have built it
-                return ready.isPresent() ? ready.get().name : build(id, origin, timeout, inherited(), lock);
-            }
+            return newest(all, id, origin.vmType).orElseGet(() -> {
+                try (Life.Lock lock = life.lock("base-" + id)) {
+                    // whoever held the lock may have built it
+                    return newest(Instance.all(lima), id, origin.vmType)
+                            .orElseGet(() -> build(id, origin, timeout, inherited(), lock));
+                }
+            });
         }
 
         /** The name of the template's finished base, if there is one. */
         Optional<String> of(Origin origin) {
-            return newest(Template.id(lima, origin, host), origin.vmType).map(i -> i.name);
+            return newest(Instance.all(lima), Template.id(lima, origin, host), origin.vmType).map(i -> i.name);
         }
 
         /** A word for the mark that names the template as limactl takes it; none for ours. */
@@ -2922,9 +2935,9 @@ class Sandbox implements Callable<Integer> {
         void rebuild(Origin origin, Duration timeout, List<String> agents) {
             String id = Template.id(lima, origin, host);
             try (Life.Lock lock = life.lock("base-" + id)) {
-                List<Instance> old = bases(id).toList();
-                String name = build(id, origin, timeout, agents, lock);
-                List<Instance> all = instances();
+                List<Instance> old = bases(Instance.all(lima), id).toList();
+                String name = build(id, origin, timeout, agents, lock).name;
+                List<Instance> all = Instance.all(lima);
                 for (Instance base : old) {
                     if (all.stream().noneMatch(i -> base.name.equals(i.mark.get("base"))) && !underOthers(base)) {
                         remove(base.name);
@@ -2944,33 +2957,29 @@ class Sandbox implements Callable<Integer> {
                     .anyMatch(d -> !d.startsWith(base.name + "/"));
         }
 
-        private List<Instance> instances() {
-            return lima.list().stream().map(Instance::of).toList();
-        }
-
-        private Stream<Instance> bases(String id) {
-            return instances().stream()
+        private static Stream<Instance> bases(List<Instance> all, String id) {
+            return all.stream()
                     .filter(i -> "base".equals(i.mark.get("kind")) && id.equals(i.mark.get("template")));
         }
 
-        private Optional<Instance> newest(String id, String vmType) {
-            return bases(id).filter(i -> i.mark.containsKey("ready") && i.is("Stopped"))
+        private static Optional<Instance> newest(List<Instance> all, String id, String vmType) {
+            return bases(all, id).filter(i -> i.mark.containsKey("ready") && i.is("Stopped"))
                     .filter(i -> vmType == null || vmType.equals(i.vmType))
                     .max(Comparator.comparingLong(i -> Long.parseLong(i.mark.get("ready"))));
         }
 
         /** The agents of the newest base there is, so that a changed template does not lose them. */
         private List<String> inherited() {
-            return instances().stream().filter(i -> "base".equals(i.mark.get("kind")) && i.mark.containsKey("ready"))
+            return Instance.all(lima).stream().filter(i -> "base".equals(i.mark.get("kind")) && i.mark.containsKey("ready"))
                     .max(Comparator.comparingLong(i -> Long.parseLong(i.mark.get("ready"))))
                     .map(i -> i.mark.getOrDefault("agents", "")).filter(a -> !a.isEmpty())
                     .map(a -> List.of(a.split(",", -1))).orElse(List.of());
         }
 
-        private String build(String id, Origin origin, Duration timeout, List<String> agents, Life.Lock lock) {
-            List<Instance> unfinished = bases(id).filter(i -> !i.mark.containsKey("ready")).toList();
+        private Instance build(String id, Origin origin, Duration timeout, List<String> agents, Life.Lock lock) {
+            List<Instance> unfinished = bases(Instance.all(lima), id).filter(i -> !i.mark.containsKey("ready")).toList();
             unfinished.forEach(i -> remove(i.name));
-            Set<String> taken = instances().stream().map(i -> i.name).collect(Collectors.toSet());
+            Set<String> taken = Instance.all(lima).stream().map(i -> i.name).collect(Collectors.toSet());
             String name = Stream.iterate(1, n -> n + 1).map(n -> "base-" + id.substring(0, 8) + (n == 1 ? "" : "-" + n))
                     .filter(n -> !taken.contains(n)).findFirst().orElseThrow();
             talk.say("First use of this template: its base is built once, in about "
@@ -2980,12 +2989,12 @@ class Sandbox implements Callable<Integer> {
                     Math.min(4, Runtime.getRuntime().availableProcessors()),
                     Math.max(1, Math.min(4, Math.floor(host.memoryBytes() / (double) (1L << 31)))), DISK_GIB);
             Wish wish = new Wish(name, List.of(), Map.of(), origin, resources, List.of(), Map.of());
-            createFrom(wish, "kind=base template=" + id + template(origin), lock);
-            Instance base = instances().stream().filter(i -> i.name.equals(name)).findFirst().orElseThrow();
+            Instance base = Instance
+                    .named(name, createFrom(wish, "kind=base template=" + id + template(origin), lock)).orElseThrow();
             Audit.before(base, lima);
             orUndo("base", name, lock, () -> provision(base, id, agents, timeout, lock));
             talk.done();
-            return name;
+            return Instance.named(name, Instance.all(lima)).orElseThrow();
         }
 
         /** Boots the base once, proves its set-up, adds agents, clears what must not be the same in clones, stops it. */
@@ -3042,8 +3051,8 @@ class Sandbox implements Callable<Integer> {
             Lima.io(() -> Files.deleteIfExists(lima.state("images").resolve(name + ".qcow2")));
         }
 
-        /** Makes the wished sandbox as a clone of a stopped instance. */
-        void cloneOf(Instance source, Wish wish, Life.Lock lock) {
+        /** Makes the wished sandbox as a clone of a stopped instance; what limactl tells of then. */
+        List<Instance> cloneOf(Instance source, Wish wish, Life.Lock lock) {
             if (wish.resources.disk() * (1L << 30) < source.disk) {
                 throw new Lima.Failure(2,
                         "--disk " + Resources.plain(wish.resources.disk()) + ": the disk of " + source.name
@@ -3060,8 +3069,9 @@ class Sandbox implements Callable<Integer> {
             List<String> call = new ArrayList<>(List.of("clone", "--tty=false"));
             call.addAll(options(wish, settings));
             call.addAll(List.of(source.name, wish.name));
-            make("clone", call, wish, lock);
+            List<Instance> all = make("clone", call, wish, lock);
             ownBaseDisk(lima.home.resolve(wish.name));
+            return all;
         }
 
         /** Lima 2.0 copies the base disk too, but leaves the clone's disk on the source's, which may be deleted. */
@@ -3089,12 +3099,12 @@ class Sandbox implements Callable<Integer> {
         }
 
         /** Makes the wished sandbox straight from its template. */
-        void create(Wish wish, Life.Lock lock) {
-            createFrom(wish, "kind=sandbox template=" + Template.id(lima, wish.origin, host) + template(wish.origin),
+        List<Instance> create(Wish wish, Life.Lock lock) {
+            return createFrom(wish, "kind=sandbox template=" + Template.id(lima, wish.origin, host) + template(wish.origin),
                     lock);
         }
 
-        private void createFrom(Wish wish, String mark, Life.Lock lock) {
+        private List<Instance> createFrom(Wish wish, String mark, Life.Lock lock) {
             String locator = Template.locator(lima, wish.origin.template, host);
             JsonNode whole = Store.parse(Template.whole(lima, locator));
             List<String> call = new ArrayList<>(List.of("create", "--tty=false", "--name", wish.name));
@@ -3105,12 +3115,14 @@ class Sandbox implements Callable<Integer> {
             call.add(locator);
             talk.phase("creating " + wish.name);
             Thread downloads = Downloads.watch(host, talk);
+            List<Instance> all;
             try {
-                make("create", call, wish, lock);
+                all = make("create", call, wish, lock);
             } finally {
                 downloads.interrupt();
             }
-            Downloads.undigested(host, instances(), wish.name).ifPresent(talk::say);
+            Downloads.undigested(host, all, wish.name).ifPresent(talk::say);
+            return all;
         }
 
         private static List<String> options(Wish wish, List<String> settings) {
@@ -3146,8 +3158,8 @@ class Sandbox implements Callable<Integer> {
             }
         }
 
-        /** Runs limactl create or clone so that an interruption leaves nothing, and reads back what came of it. */
-        private void make(String what, List<String> call, Wish wish, Life.Lock lock) {
+        /** Runs limactl create or clone so that an interruption leaves nothing; reads back what came of it, and what else is. */
+        private List<Instance> make(String what, List<String> call, Wish wish, Life.Lock lock) {
             if (Files.exists(lima.home.resolve(wish.name))) {
                 throw new Lima.Failure(wish.name + " was made by somebody else at this moment");
             }
@@ -3164,7 +3176,8 @@ class Sandbox implements Callable<Integer> {
                 lock.making("", null);
                 throw failure;
             }
-            Instance is = instances().stream().filter(i -> i.name.equals(wish.name)).findFirst()
+            List<Instance> all = Instance.all(lima);
+            Instance is = Instance.named(wish.name, all)
                     .orElseThrow(() -> new Lima.Failure(
                             "limactl " + what + " said that it made " + wish.name + ", but it did not"));
             List<Mount> wanted = wish.mounts.stream().sorted(Comparator.comparing(m -> m.path)).toList();
@@ -3177,6 +3190,7 @@ class Sandbox implements Callable<Integer> {
                                 + (extras.isEmpty() ? "" : ", and have " + String.join(", ", extras))
                                 + ". Look into " + lima.home.resolve("_config") + " (default.yaml, override.yaml).");
             }
+            return all;
         }
     }
 
@@ -4045,8 +4059,10 @@ class Sandbox implements Callable<Integer> {
         }
 
         void disconnect(String name) {
-            lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
-            Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+            if (Files.exists(lima.socket(name))) {
+                lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
+                Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+            }
         }
 
         /** Stops an instance, a broken one too; twice is no error. Its guest is asked first, then the power is cut. */

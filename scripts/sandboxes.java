@@ -3118,8 +3118,10 @@ class Sandboxes implements Callable<Integer> {
         }
 
         void disconnect(String name) {
-            lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
-            Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+            if (Files.exists(lima.socket(name))) {
+                lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
+                Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+            }
         }
 
         /** Stops an instance, a broken one too; twice is no error. Its guest is asked first, then the power is cut. */
