@@ -726,7 +726,8 @@ class Sandbox implements Callable<Integer> {
             }
         }
         return noBase ? base.create(wish, lock)
-                : base.cloneOf(base.ensure(wish.origin, rebuildBase ? Instance.all(lima) : all, timeoutWanted()), wish, lock);
+                : base.cloneOf(base.ensure(wish.origin, rebuildBase ? Instance.all(lima) : all, timeoutWanted()), wish,
+                        lock);
     }
 
     /** What the command line asks of a sandbox that is to be made; questions about it are asked here. */
@@ -1360,7 +1361,8 @@ class Sandbox implements Callable<Integer> {
                         + "\nTo look around without it, in a checkout: testbed/try ./sandbox demo", "limactl");
             }
             version = CompletableFuture
-                    .supplyAsync(() -> lima.run(Duration.ofMinutes(1), null, List.of("limactl", "--version")).out().strip())
+                    .supplyAsync(
+                            () -> lima.run(Duration.ofMinutes(1), null, List.of("limactl", "--version")).out().strip())
                     .exceptionally(hangs -> "");
         }
 
@@ -2970,14 +2972,16 @@ class Sandbox implements Callable<Integer> {
 
         /** The agents of the newest base there is, so that a changed template does not lose them. */
         private List<String> inherited() {
-            return Instance.all(lima).stream().filter(i -> "base".equals(i.mark.get("kind")) && i.mark.containsKey("ready"))
+            return Instance.all(lima).stream()
+                    .filter(i -> "base".equals(i.mark.get("kind")) && i.mark.containsKey("ready"))
                     .max(Comparator.comparingLong(i -> Long.parseLong(i.mark.get("ready"))))
                     .map(i -> i.mark.getOrDefault("agents", "")).filter(a -> !a.isEmpty())
                     .map(a -> List.of(a.split(",", -1))).orElse(List.of());
         }
 
         private Instance build(String id, Origin origin, Duration timeout, List<String> agents, Life.Lock lock) {
-            List<Instance> unfinished = bases(Instance.all(lima), id).filter(i -> !i.mark.containsKey("ready")).toList();
+            List<Instance> unfinished = bases(Instance.all(lima), id).filter(i -> !i.mark.containsKey("ready"))
+                    .toList();
             unfinished.forEach(i -> remove(i.name));
             Set<String> taken = Instance.all(lima).stream().map(i -> i.name).collect(Collectors.toSet());
             String name = Stream.iterate(1, n -> n + 1).map(n -> "base-" + id.substring(0, 8) + (n == 1 ? "" : "-" + n))
@@ -3100,7 +3104,8 @@ class Sandbox implements Callable<Integer> {
 
         /** Makes the wished sandbox straight from its template. */
         List<Instance> create(Wish wish, Life.Lock lock) {
-            return createFrom(wish, "kind=sandbox template=" + Template.id(lima, wish.origin, host) + template(wish.origin),
+            return createFrom(wish,
+                    "kind=sandbox template=" + Template.id(lima, wish.origin, host) + template(wish.origin),
                     lock);
         }
 
