@@ -40,7 +40,6 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
-import java.util.zip.CRC32;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -153,7 +152,7 @@ class DockerContext {
             rows.add(row);
         }
         if (json) {
-            caller.out.println(rows.stream().map(r -> Lima.io(() -> Lima.json().writeValueAsString(r)))
+            caller.out.println(rows.stream().map(r -> Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(r)))
                     .collect(Collectors.joining(",\n ", "[", "]")));
             return 0;
         }
@@ -331,7 +330,7 @@ class DockerContext {
                         + "\nWithout it: eval \"$(" + caller.command + " env NAME)\"");
             }
             docker("context", "ls", "--format", "{{json .}}").lines().filter(l -> !l.isBlank())
-                    .map(l -> Lima.io(() -> Lima.json().readTree(l))).forEach(c -> all.put(c.path("Name").asText(), c));
+                    .map(l -> Lima.io(() -> Lima.Json.MAPPER.readTree(l))).forEach(c -> all.put(c.path("Name").asText(), c));
         }
 
         static boolean installed(Lima lima) {
@@ -641,16 +640,12 @@ class DockerContext {
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> json().readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
         }
 
-        private static final class Json {
+        /** A class of its own, so that it is set up when it is needed first: it takes as long as a call over ssh. */
+        static final class Json {
             static final ObjectMapper MAPPER = new ObjectMapper();
-        }
-
-        /** For JSON; set up when it is first asked for, as that takes its time. */
-        static ObjectMapper json() {
-            return Json.MAPPER;
         }
 
         /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
@@ -670,9 +665,8 @@ class DockerContext {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            CRC32 sum = new CRC32(); // any sum would do; a cryptographic one takes Java some time to find
-            sum.update(name.getBytes(UTF_8));
-            Path socket = state("s").resolve(Long.toHexString(sum.getValue()));
+            Path plain = state("s").resolve(name);
+            Path socket = plain.toString().length() <= 85 ? plain : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }

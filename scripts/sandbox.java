@@ -64,7 +64,6 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
-import java.util.zip.CRC32;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.IParameterConsumer;
@@ -1928,7 +1927,7 @@ class Sandbox implements Callable<Integer> {
         }
 
         static String json(Object value) {
-            return Lima.io(() -> Lima.json().writeValueAsString(value));
+            return Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(value));
         }
 
         /** The last words of the script that failed in the guest, or of its set-up, indented; empty if there are none. */
@@ -3691,16 +3690,12 @@ class Sandbox implements Callable<Integer> {
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> json().readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
         }
 
-        private static final class Json {
+        /** A class of its own, so that it is set up when it is needed first: it takes as long as a call over ssh. */
+        static final class Json {
             static final ObjectMapper MAPPER = new ObjectMapper();
-        }
-
-        /** For JSON; set up when it is first asked for, as that takes its time. */
-        static ObjectMapper json() {
-            return Json.MAPPER;
         }
 
         /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
@@ -3720,9 +3715,8 @@ class Sandbox implements Callable<Integer> {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            CRC32 sum = new CRC32(); // any sum would do; a cryptographic one takes Java some time to find
-            sum.update(name.getBytes(UTF_8));
-            Path socket = state("s").resolve(Long.toHexString(sum.getValue()));
+            Path plain = state("s").resolve(name);
+            Path socket = plain.toString().length() <= 85 ? plain : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }

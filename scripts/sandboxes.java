@@ -63,7 +63,6 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
-import java.util.zip.CRC32;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -460,7 +459,7 @@ class Sandboxes implements Callable<Integer> {
         /** The docker CLI's context of a sandbox, if docker-context made one, gets its new name, or goes with it. */
         void dockerContext(String name, Optional<String> to) {
             for (String line : docker("context", "ls", "--format", "{{json .}}").lines().toList()) {
-                JsonNode context = Lima.io(() -> Lima.json().readTree(line));
+                JsonNode context = Lima.io(() -> Lima.Json.MAPPER.readTree(line));
                 if (context.path("Name").asText().equals("lima-" + name)
                         && context.path("DockerEndpoint").asText().equals("unix://" + dockerSocket(name))) {
                     to.ifPresent(t -> docker("context", "create", "lima-" + t, "--description", "The sandbox " + t,
@@ -496,7 +495,7 @@ class Sandboxes implements Callable<Integer> {
         Optional<String> trial(String name) {
             Path note = lima.home.resolve("_sandbox/trials/" + name + ".json");
             return !Files.exists(note) ? Optional.empty()
-                    : Optional.of(Lima.io(() -> Lima.json().readTree(note.toFile())))
+                    : Optional.of(Lima.io(() -> Lima.Json.MAPPER.readTree(note.toFile())))
                             .map(t -> "its trial " + t.path("tag").asText() + " ends undecided: "
                                     + t.path("top").asText()
                                     + " stays on the branch agent/" + t.path("tag").asText());
@@ -1075,7 +1074,7 @@ class Sandboxes implements Callable<Integer> {
                 throw new Lima.Failure(its + " was made otherwise than it was: " + after.mountsText() + ", "
                         + after.cpus + " cpus, " + ListAll.size(after.memory) + ", " + ListAll.size(after.disk));
             });
-            JsonNode forwards = Lima.io(() -> Lima.json().readTree(forwards(journal)));
+            JsonNode forwards = Lima.io(() -> Lima.Json.MAPPER.readTree(forwards(journal)));
             if (!Set.copyOf(list(forwards)).equals(Set.copyOf(list(forwards(after))))) {
                 around(after, () -> Yaml.set(this, after, List.of(".portForwards = " + forwards), b -> true));
             }
@@ -1638,7 +1637,7 @@ class Sandboxes implements Callable<Integer> {
                         forwards.add(f); // the rule that opens nothing stays last
                     }
                 });
-                String list = Lima.io(() -> Lima.json().writeValueAsString(forwards));
+                String list = Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(forwards));
                 Yaml.set(this, is, List.of(".portForwards = " + list), b -> b.kept().equals(kept));
             }
         }
@@ -1834,7 +1833,7 @@ class Sandboxes implements Callable<Integer> {
             }
             Path kept = tag == null ? null : lima.state("snapshots").resolve(is.name).resolve(tag);
             boolean internal = tag != null && tags(is.name).contains(tag);
-            boolean copied = tag != null && Files.exists(kept.resolve("meta.json")) && Lima.io(() -> Lima.json()
+            boolean copied = tag != null && Files.exists(kept.resolve("meta.json")) && Lima.io(() -> Lima.Json.MAPPER
                     .readTree(kept.resolve("meta.json").toFile())).path("method").asText().equals("copy");
             if (tag != null && !internal && !copied) {
                 throw new Lima.Failure(2, is.name + " has no snapshot " + tag + ". To see those it has: "
@@ -1844,7 +1843,7 @@ class Sandboxes implements Callable<Integer> {
             Set<String> wanted = is.mountWords();
             if (dir != null) {
                 settings.addAll(Edit.mountSettings(this, is, dir, Set.of(), forceDir));
-                JsonNode told = Lima.io(() -> Lima.json().readTree(settings.get(settings.size() - 2)
+                JsonNode told = Lima.io(() -> Lima.Json.MAPPER.readTree(settings.get(settings.size() - 2)
                         .replaceFirst("^\\.mounts = ", "")));
                 wanted = new LinkedHashSet<>();
                 for (JsonNode m : told) {
@@ -1859,7 +1858,7 @@ class Sandboxes implements Callable<Integer> {
                         others.add(f);
                     }
                 });
-                settings.add(".portForwards = " + Lima.io(() -> Lima.json().writeValueAsString(others)));
+                settings.add(".portForwards = " + Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(others)));
             }
             life(is.name).sweep(is.name);
             lock.making("clone " + name, null);
@@ -2457,7 +2456,7 @@ class Sandboxes implements Callable<Integer> {
             Path all = lima.home.resolve("_sandbox/snapshots").resolve(name);
             for (File dir : Stream.ofNullable(all.toFile().listFiles()).flatMap(Stream::of).toList()) {
                 try {
-                    JsonNode meta = Lima.json().readTree(dir.toPath().resolve("meta.json").toFile());
+                    JsonNode meta = Lima.Json.MAPPER.readTree(dir.toPath().resolve("meta.json").toFile());
                     tags.add(new Tag(meta.path("tag").asText(), meta.path("method").asText(),
                             meta.path("created").asText()));
                 } catch (IOException halfMade) {
@@ -2538,7 +2537,7 @@ class Sandboxes implements Callable<Integer> {
 
         /** Writes a value to stdout as JSON. */
         void json(Object value) {
-            out.println(Lima.io(() -> Lima.json().writerWithDefaultPrettyPrinter().writeValueAsString(value)));
+            out.println(Lima.io(() -> Lima.Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(value)));
         }
 
         String tilde(Path path) {
@@ -2589,7 +2588,7 @@ class Sandboxes implements Callable<Integer> {
         private boolean catalog() {
             Path jbang = Path.of(env.getOrDefault("JBANG_DIR", env.getOrDefault("HOME", "/") + "/.jbang"));
             return Optional.of(jbang.resolve("jbang-catalog.json")).filter(Files::exists)
-                    .map(f -> Lima.io(() -> Lima.json().readTree(f.toFile())))
+                    .map(f -> Lima.io(() -> Lima.Json.MAPPER.readTree(f.toFile())))
                     .filter(c -> c.at("/catalogs/org").isObject())
                     .isPresent();
         }
@@ -2745,16 +2744,12 @@ class Sandboxes implements Callable<Integer> {
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> json().readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
         }
 
-        private static final class Json {
+        /** A class of its own, so that it is set up when it is needed first: it takes as long as a call over ssh. */
+        static final class Json {
             static final ObjectMapper MAPPER = new ObjectMapper();
-        }
-
-        /** For JSON; set up when it is first asked for, as that takes its time. */
-        static ObjectMapper json() {
-            return Json.MAPPER;
         }
 
         /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
@@ -2774,9 +2769,8 @@ class Sandboxes implements Callable<Integer> {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            CRC32 sum = new CRC32(); // any sum would do; a cryptographic one takes Java some time to find
-            sum.update(name.getBytes(UTF_8));
-            Path socket = state("s").resolve(Long.toHexString(sum.getValue()));
+            Path plain = state("s").resolve(name);
+            Path socket = plain.toString().length() <= 85 ? plain : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }

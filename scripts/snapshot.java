@@ -53,7 +53,6 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
-import java.util.zip.CRC32;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -576,14 +575,14 @@ class Snapshot {
     /** A snapshot that there is. */
     record Kept(String tag, String method, Instant created) {
         static Kept read(Path meta) {
-            JsonNode node = Lima.io(() -> Lima.json().readTree(meta.toFile()));
+            JsonNode node = Lima.io(() -> Lima.Json.MAPPER.readTree(meta.toFile()));
             return new Kept(node.path("tag").asText(), node.path("method").asText(),
                     Instant.parse(node.path("created").asText()));
         }
 
         String json() {
-            return Lima.io(() -> Lima.json().writeValueAsString(
-                    Lima.json().createObjectNode().put("tag", tag).put("method", method).put("created", "" + created)));
+            return Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(
+                    Lima.Json.MAPPER.createObjectNode().put("tag", tag).put("method", method).put("created", "" + created)));
         }
     }
 
@@ -647,8 +646,8 @@ class Snapshot {
         }
 
         private JsonNode info(Path disk) {
-            return !is.vmType.equals("qemu") || !Files.exists(disk) ? Lima.json().createObjectNode()
-                    : Lima.io(() -> Lima.json().readTree(ran(List.of("qemu-img", "info", "-U", "--output=json",
+            return !is.vmType.equals("qemu") || !Files.exists(disk) ? Lima.Json.MAPPER.createObjectNode()
+                    : Lima.io(() -> Lima.Json.MAPPER.readTree(ran(List.of("qemu-img", "info", "-U", "--output=json",
                             disk.toString()))));
         }
 
@@ -904,7 +903,7 @@ class Snapshot {
 
         /** Of one that is open. */
         Repository(Path note) {
-            this(Lima.io(() -> (ObjectNode) Lima.json().readTree(note.toFile())));
+            this(Lima.io(() -> (ObjectNode) Lima.Json.MAPPER.readTree(note.toFile())));
         }
 
         private Repository(ObjectNode note) {
@@ -945,7 +944,7 @@ class Snapshot {
                 throw new Lima.Failure(2, dir + " is in no git repository; try needs one");
             }
             Path git = pointed(top.resolve(".git"), "gitdir: ");
-            return Lima.json().createObjectNode().put("top", top.toString()).put("git", git.toString())
+            return Lima.Json.MAPPER.createObjectNode().put("top", top.toString()).put("git", git.toString())
                     .put("common",
                             (Files.exists(git.resolve("commondir")) ? pointed(git.resolve("commondir"), "") : git)
                                     .toString());
@@ -1111,7 +1110,7 @@ class Snapshot {
             Path catalog = Path.of(env.getOrDefault("JBANG_DIR", env.getOrDefault("HOME", "/") + "/.jbang"),
                     "jbang-catalog.json");
             String alias = !command.equals("jbang snapshot.java") ? sandbox.replaceFirst("^jbang ", "")
-                    : Files.exists(file) ? file.toString() : Files.exists(catalog) && Lima.io(() -> Lima.json()
+                    : Files.exists(file) ? file.toString() : Files.exists(catalog) && Lima.io(() -> Lima.Json.MAPPER
                             .readTree(catalog.toFile())).at("/catalogs/org").isObject() ? "sandbox@org" : "";
             if (command.startsWith("jbang ") && !jbang.equals("jbang") && !alias.isEmpty()) {
                 return List.of(jbang, alias);
@@ -1231,16 +1230,12 @@ class Snapshot {
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> json().readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
         }
 
-        private static final class Json {
+        /** A class of its own, so that it is set up when it is needed first: it takes as long as a call over ssh. */
+        static final class Json {
             static final ObjectMapper MAPPER = new ObjectMapper();
-        }
-
-        /** For JSON; set up when it is first asked for, as that takes its time. */
-        static ObjectMapper json() {
-            return Json.MAPPER;
         }
 
         /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
@@ -1260,9 +1255,8 @@ class Snapshot {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            CRC32 sum = new CRC32(); // any sum would do; a cryptographic one takes Java some time to find
-            sum.update(name.getBytes(UTF_8));
-            Path socket = state("s").resolve(Long.toHexString(sum.getValue()));
+            Path plain = state("s").resolve(name);
+            Path socket = plain.toString().length() <= 85 ? plain : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }
