@@ -330,7 +330,8 @@ class DockerContext {
                         + "\nWithout it: eval \"$(" + caller.command + " env NAME)\"");
             }
             docker("context", "ls", "--format", "{{json .}}").lines().filter(l -> !l.isBlank())
-                    .map(l -> Lima.io(() -> Lima.Json.MAPPER.readTree(l))).forEach(c -> all.put(c.path("Name").asText(), c));
+                    .map(l -> Lima.io(() -> Lima.Json.MAPPER.readTree(l)))
+                    .forEach(c -> all.put(c.path("Name").asText(), c));
         }
 
         static boolean installed(Lima lima) {
@@ -666,7 +667,8 @@ class DockerContext {
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
             Path plain = state("s").resolve(name);
-            Path socket = plain.toString().length() <= 85 ? plain : state("s").resolve("_" + hash(name).substring(0, 8));
+            Path socket = plain.toString().length() <= 85 ? plain
+                    : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }

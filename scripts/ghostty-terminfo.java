@@ -462,7 +462,8 @@ class GhosttyTerminfo implements Callable<Integer> {
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
             Path plain = state("s").resolve(name);
-            Path socket = plain.toString().length() <= 85 ? plain : state("s").resolve("_" + hash(name).substring(0, 8));
+            Path socket = plain.toString().length() <= 85 ? plain
+                    : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }

@@ -217,8 +217,9 @@ class Jvm implements Callable<Integer> {
     private void told(Wanted wanted, Integer installed, boolean maven) {
         if (json) {
             caller.out.println(
-                    Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(new TreeMap<>(Map.of("jdk", wanted.version(), "why",
-                            wanted.why(), "installed", installed == null ? 0 : installed, "maven", maven)))));
+                    Lima.io(() -> Lima.Json.MAPPER
+                            .writeValueAsString(new TreeMap<>(Map.of("jdk", wanted.version(), "why",
+                                    wanted.why(), "installed", installed == null ? 0 : installed, "maven", maven)))));
         } else if (print) {
             caller.out.println("JDK " + wanted.version() + ", because of " + wanted.why());
         }
@@ -570,7 +571,8 @@ class Jvm implements Callable<Integer> {
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
             Path plain = state("s").resolve(name);
-            Path socket = plain.toString().length() <= 85 ? plain : state("s").resolve("_" + hash(name).substring(0, 8));
+            Path socket = plain.toString().length() <= 85 ? plain
+                    : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }

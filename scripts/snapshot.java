@@ -582,7 +582,8 @@ class Snapshot {
 
         String json() {
             return Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(
-                    Lima.Json.MAPPER.createObjectNode().put("tag", tag).put("method", method).put("created", "" + created)));
+                    Lima.Json.MAPPER.createObjectNode().put("tag", tag).put("method", method).put("created",
+                            "" + created)));
         }
     }
 
@@ -1256,7 +1257,8 @@ class Snapshot {
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
             Path plain = state("s").resolve(name);
-            Path socket = plain.toString().length() <= 85 ? plain : state("s").resolve("_" + hash(name).substring(0, 8));
+            Path socket = plain.toString().length() <= 85 ? plain
+                    : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }
