@@ -373,7 +373,7 @@ class Sandboxes implements Callable<Integer> {
         private Lima.Result sandbox(List<String> words, ProcessBuilder.Redirect out, Function<Process, String> reader) {
             List<String> call = new ArrayList<>(out.equals(ProcessBuilder.Redirect.PIPE) ? List.of()
                     : List.of("sh", "-c", "exec \"$@\" >&2", "sh"));
-            call.addAll(host.sandbox(lima));
+            call.addAll(host.script(lima, "sandbox"));
             call.addAll(words);
             return Lima.io(() -> {
                 ProcessBuilder builder = new ProcessBuilder(call).redirectError(ProcessBuilder.Redirect.INHERIT)
@@ -456,10 +456,16 @@ class Sandboxes implements Callable<Integer> {
             }
         }
 
+        /** What other programs know of a sandbox gets its new name, or goes with it. */
+        void follow(String name, Optional<String> to) {
+            dockerContext(name, to);
+            editors(name, to);
+        }
+
         /** The docker CLI's context of a sandbox, if docker-context made one, gets its new name, or goes with it. */
-        void dockerContext(String name, Optional<String> to) {
+        private void dockerContext(String name, Optional<String> to) {
             for (String line : docker("context", "ls", "--format", "{{json .}}").lines().toList()) {
-                JsonNode context = Lima.io(() -> Lima.JSON.readTree(line));
+                JsonNode context = Lima.io(() -> Lima.Json.MAPPER.readTree(line));
                 if (context.path("Name").asText().equals("lima-" + name)
                         && context.path("DockerEndpoint").asText().equals("unix://" + dockerSocket(name))) {
                     to.ifPresent(t -> docker("context", "create", "lima-" + t, "--description", "The sandbox " + t,
@@ -470,6 +476,33 @@ class Sandboxes implements Callable<Integer> {
                     docker("context", "rm", "lima-" + name);
                 }
             }
+        }
+
+        /** What editor wrote for a sandbox, for ssh and in Zed's settings. */
+        private void editors(String name, Optional<String> to) {
+            String xdg = Host.mac() ? "" : host.env.getOrDefault("XDG_CONFIG_HOME", "");
+            Path zed = host.path(xdg.isEmpty() ? "~/.config" : xdg).resolve("zed/settings.json");
+            List<String> concerned = Stream.of("ssh", "zed").filter(e -> e.equals("zed")
+                    ? mentions(zed, "\"lima-" + name + "\"")
+                    : mentions(lima.home.resolve("_sandbox/ssh_config"), "/" + name + "/ssh.config\"")).toList();
+            for (String editor : concerned) {
+                List<String> words = List.of(editor, name, to.map("--rename="::concat).orElse("--remove"));
+                try {
+                    List<String> call = new ArrayList<>(host.script(lima, "editor"));
+                    call.addAll(words);
+                    Lima.Result r = lima.run(Duration.ofMinutes(2), null, call);
+                    if (r.code() != 0) {
+                        throw new Lima.Failure(r.err().strip());
+                    }
+                } catch (Lima.Failure failure) {
+                    talk.error(failure.getMessage() + "\nThis is left to do: " + host.sibling("editor") + " "
+                            + String.join(" ", words));
+                }
+            }
+        }
+
+        private static boolean mentions(Path file, String word) {
+            return Files.isRegularFile(file) && Lima.io(() -> Files.readString(file, ISO_8859_1)).contains(word);
         }
 
         private Path dockerSocket(String name) {
@@ -495,7 +528,7 @@ class Sandboxes implements Callable<Integer> {
         Optional<String> trial(String name) {
             Path note = lima.home.resolve("_sandbox/trials/" + name + ".json");
             return !Files.exists(note) ? Optional.empty()
-                    : Optional.of(Lima.io(() -> Lima.JSON.readTree(note.toFile())))
+                    : Optional.of(Lima.io(() -> Lima.Json.MAPPER.readTree(note.toFile())))
                             .map(t -> "its trial " + t.path("tag").asText() + " ends undecided: "
                                     + t.path("top").asText()
                                     + " stays on the branch agent/" + t.path("tag").asText());
@@ -933,7 +966,7 @@ class Sandboxes implements Callable<Integer> {
                 talk.say("there is no sandbox " + n + " (any more)");
                 if (n.matches("[A-Za-z0-9][A-Za-z0-9._-]*") && !n.startsWith("base-")) { // limactl may have deleted it
                     forget(n);
-                    dockerContext(n, Optional.empty());
+                    follow(n, Optional.empty());
                     Lima.io(() -> Files.deleteIfExists(Reset.journal(lima, n)));
                 }
             });
@@ -1003,7 +1036,7 @@ class Sandboxes implements Callable<Integer> {
             lock.making("delete " + box.name, null);
             life(box.name).delete(box.name);
             forget(box.name);
-            dockerContext(box.name, Optional.empty());
+            follow(box.name, Optional.empty());
             Lima.io(() -> Files.deleteIfExists(Reset.journal(lima, box.name)));
             lock.making("", null);
             talk.say(box.name + " is deleted");
@@ -1035,7 +1068,7 @@ class Sandboxes implements Callable<Integer> {
             if (before.isEmpty() && !Files.exists(journal)) {
                 one(name, all()); // says that there is none
             }
-            host.sandbox(lima); // before anything goes: is there a sandbox command at all?
+            host.script(lima, "sandbox"); // before anything goes: is there a sandbox command at all?
             boolean running = Files.exists(journal) ? Lima.io(() -> Files.readString(journal)).startsWith("Running")
                     : before.map(b -> !b.is("Stopped") || Files.exists(owed(its))).orElse(true);
             if (before.isPresent()) {
@@ -1074,7 +1107,7 @@ class Sandboxes implements Callable<Integer> {
                 throw new Lima.Failure(its + " was made otherwise than it was: " + after.mountsText() + ", "
                         + after.cpus + " cpus, " + ListAll.size(after.memory) + ", " + ListAll.size(after.disk));
             });
-            JsonNode forwards = Lima.io(() -> Lima.JSON.readTree(forwards(journal)));
+            JsonNode forwards = Lima.io(() -> Lima.Json.MAPPER.readTree(forwards(journal)));
             if (!Set.copyOf(list(forwards)).equals(Set.copyOf(list(forwards(after))))) {
                 around(after, () -> Yaml.set(this, after, List.of(".portForwards = " + forwards), b -> true));
             }
@@ -1291,7 +1324,7 @@ class Sandboxes implements Callable<Integer> {
 
         private void move(String name, Life.Lock lock) {
             hand(name, to);
-            dockerContext(name, Optional.of(to));
+            follow(name, Optional.of(to));
             lock.making("delete " + name, null);
             life(name).delete(name);
             forget(name);
@@ -1637,7 +1670,7 @@ class Sandboxes implements Callable<Integer> {
                         forwards.add(f); // the rule that opens nothing stays last
                     }
                 });
-                String list = Lima.io(() -> Lima.JSON.writeValueAsString(forwards));
+                String list = Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(forwards));
                 Yaml.set(this, is, List.of(".portForwards = " + list), b -> b.kept().equals(kept));
             }
         }
@@ -1833,7 +1866,7 @@ class Sandboxes implements Callable<Integer> {
             }
             Path kept = tag == null ? null : lima.state("snapshots").resolve(is.name).resolve(tag);
             boolean internal = tag != null && tags(is.name).contains(tag);
-            boolean copied = tag != null && Files.exists(kept.resolve("meta.json")) && Lima.io(() -> Lima.JSON
+            boolean copied = tag != null && Files.exists(kept.resolve("meta.json")) && Lima.io(() -> Lima.Json.MAPPER
                     .readTree(kept.resolve("meta.json").toFile())).path("method").asText().equals("copy");
             if (tag != null && !internal && !copied) {
                 throw new Lima.Failure(2, is.name + " has no snapshot " + tag + ". To see those it has: "
@@ -1843,7 +1876,7 @@ class Sandboxes implements Callable<Integer> {
             Set<String> wanted = is.mountWords();
             if (dir != null) {
                 settings.addAll(Edit.mountSettings(this, is, dir, Set.of(), forceDir));
-                JsonNode told = Lima.io(() -> Lima.JSON.readTree(settings.get(settings.size() - 2)
+                JsonNode told = Lima.io(() -> Lima.Json.MAPPER.readTree(settings.get(settings.size() - 2)
                         .replaceFirst("^\\.mounts = ", "")));
                 wanted = new LinkedHashSet<>();
                 for (JsonNode m : told) {
@@ -1858,7 +1891,7 @@ class Sandboxes implements Callable<Integer> {
                         others.add(f);
                     }
                 });
-                settings.add(".portForwards = " + Lima.io(() -> Lima.JSON.writeValueAsString(others)));
+                settings.add(".portForwards = " + Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(others)));
             }
             life(is.name).sweep(is.name);
             lock.making("clone " + name, null);
@@ -2217,9 +2250,9 @@ class Sandboxes implements Callable<Integer> {
         private static final String AGENTS = "claude codex gemini opencode copilot";
         /** What the scripts beside this one take, each verb (-: none) with its options; CompletionTest holds them to it. */
         static final String OTHERS = """
-                sandbox - --dir --name --mount --mount-none --read-only --force-dir --publish --cpus --memory --disk \
-                --template --vm-type --ca --timeout --from --no-base --rebuild-base --add-agent --env --no-keys --rm \
-                --foreign --yes --quiet --print-template --help --version
+                sandbox - --dir --name --mount --mount-none --read-only --force-dir --publish --forward --guest-dir \
+                --cpus --memory --disk --template --vm-type --ca --timeout --from --no-base --rebuild-base --add-agent \
+                --env --no-keys --rm --foreign --yes --quiet --print-template --help --version
                 snapshot create --tag --force --when-idle --foreign --method --help
                 snapshot list --quiet --json --help
                 snapshot apply --tag --force --when-idle --foreign --no-keep --help
@@ -2231,8 +2264,14 @@ class Sandboxes implements Callable<Integer> {
                 docker-context env --shell --help
                 docker-context remove --all --help
                 ghostty-terminfo - --all --term --as --help
-                jvm - --jdk --outer --print --json --help
+                jvm - --jdk --outer --maven --settings --profiles --tail --print --json --help
+                doctor - --fix --json --url --help
+                guest-dirs - --dir --build --help
                 lima-install - --yes --check --dir --version --help
+                editor zed --print --remove --rename --via --forward --help
+                editor vscode --print --remove --rename --help
+                editor idea --print --remove --rename --help
+                editor ssh --print --remove --rename --help
                 """;
         private static final String BASH = """
                 _sandboxes_names() {
@@ -2251,7 +2290,7 @@ class Sandboxes implements Callable<Integer> {
                         esac
                     fi
                     case $script/$((COMP_CWORD - at))/${COMP_WORDS[at]} in
-                        sandbox/0/*) words="WORDS OPTIONS-OF-SANDBOX $(_sandboxes_names)" ;;
+                        sandbox/0/*) words="FIRST OPTIONS-OF-SANDBOX $(_sandboxes_names)" ;;
                         sandbox/1/*) words='AGENTS' ;;
                         sandbox/*) ;;
                 EACH
@@ -2286,7 +2325,7 @@ class Sandboxes implements Callable<Integer> {
                     test "$words[1]" = $argv[1]; and test (count $words) $argv[3..]
                     and begin; test $argv[2] = -; or test "$words[2]" = $argv[2]; end
                 end
-                complete -c sandbox -n '__sandboxes_in sandbox - -eq 1' -f -a 'WORDS (__sandboxes_names)'
+                complete -c sandbox -n '__sandboxes_in sandbox - -eq 1' -f -a 'FIRST (__sandboxes_names)'
                 complete -c sandbox -n '__sandboxes_in sandbox - -eq 2' -a 'AGENTS'
                 complete -c sandbox -c snapshot -n '__sandboxes_in snapshot - -ge 3' -f -a '(__sandboxes_tags)'
                 EACH
@@ -2316,14 +2355,15 @@ class Sandboxes implements Callable<Integer> {
                     .map(e -> fish ? fish(e.getKey(), "-", "-eq 1", e.getValue())
                             : "        " + e.getKey() + "/0/*) words='" + e.getValue() + "' ;;")
                     .collect(Collectors.joining("\n", "", "\n"))
-                    + rows.stream().map(row -> fish ? fish(row) : bash(row)).collect(Collectors.joining("\n"));
+                    + rows.stream().filter(row -> fish || !row.script.equals("sandbox"))
+                            .map(row -> fish ? fish(row) : bash(row)).collect(Collectors.joining("\n"));
             Row sandbox = rows.stream().filter(row -> row.script.equals("sandbox")).findFirst().orElseThrow();
             return (shell.equals("zsh")
                     ? "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n"
                     : "") + (fish ? FISH : BASH).replace("EACH", each).replace("AGENTS", AGENTS)
                             .replace("SCRIPTS", String.join(" | ", scripts)).replace("NAMES", String.join(" ", scripts))
                             .replace("OPTIONS-OF-SANDBOX", String.join(" ", sandbox.options))
-                            .replace("WORDS", own + " " + String.join(" ", scripts))
+                            .replace("FIRST", own + " " + String.join(" ", scripts))
                             .replace("VERBS", fish ? own : own.replace(" ", " | "));
         }
 
@@ -2502,7 +2542,7 @@ class Sandboxes implements Callable<Integer> {
             Path all = lima.home.resolve("_sandbox/snapshots").resolve(name);
             for (File dir : Stream.ofNullable(all.toFile().listFiles()).flatMap(Stream::of).toList()) {
                 try {
-                    JsonNode meta = Lima.JSON.readTree(dir.toPath().resolve("meta.json").toFile());
+                    JsonNode meta = Lima.Json.MAPPER.readTree(dir.toPath().resolve("meta.json").toFile());
                     tags.add(new Tag(meta.path("tag").asText(), meta.path("method").asText(),
                             meta.path("created").asText()));
                 } catch (IOException halfMade) {
@@ -2583,7 +2623,7 @@ class Sandboxes implements Callable<Integer> {
 
         /** Writes a value to stdout as JSON. */
         void json(Object value) {
-            out.println(Lima.io(() -> Lima.JSON.writerWithDefaultPrettyPrinter().writeValueAsString(value)));
+            out.println(Lima.io(() -> Lima.Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(value)));
         }
 
         String tilde(Path path) {
@@ -2601,9 +2641,12 @@ class Sandboxes implements Callable<Integer> {
             return command.contains("sandboxes") ? command.replace("sandboxes", script) : command + " " + script;
         }
 
-        /** How {@code sandbox} is started from here: beside us on the class path, as a file, or by its JBang name. */
-        List<String> sandbox(Lima lima) {
-            if (Sandboxes.class.getResource("Sandbox.class") != null) {
+        /** How sandbox or editor is started from here: beside us on the class path, as a file, or by its JBang name. */
+        List<String> script(Lima lima, String script) {
+            boolean sandbox = script.equals("sandbox");
+            String spelled = sandbox ? entry() : sibling(script);
+            String type = sandbox ? "Sandbox" : "Editor";
+            if (Sandboxes.class.getResource(type + ".class") != null) {
                 String path = Stream.of(Sandboxes.class, CommandLine.class, JsonNode.class, ObjectMapper.class,
                         com.fasterxml.jackson.core.JsonParser.class,
                         com.fasterxml.jackson.annotation.JsonProperty.class,
@@ -2613,28 +2656,29 @@ class Sandboxes implements Callable<Integer> {
                         .distinct().collect(Collectors.joining(File.pathSeparator));
                 return List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                         "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-cp", path,
-                        "-Dsandbox.command=" + entry(), "dev.limasandbox.Sandbox");
+                        "-Dsandbox.command=" + spelled, "dev.limasandbox." + type);
             }
             String jbang = lima.which("jbang");
             boolean alone = command.equals("jbang sandboxes.java");
-            Path file = cwd.resolve("sandbox.java");
-            String alias = !alone ? entry().replaceFirst("^jbang ", "")
-                    : Files.exists(file) ? file.toString() : catalog() ? "sandbox@org" : "";
+            Path file = cwd.resolve(script + ".java");
+            String alias = !alone ? spelled.replaceFirst("^jbang ", "")
+                    : Files.exists(file) ? file.toString() : catalog() ? script + "@org" : "";
             if (command.startsWith("jbang ") && !jbang.equals("jbang") && !alias.isEmpty()) {
                 return List.of(jbang, alias);
             }
             if (!lima.which("sandbox").equals("sandbox")) {
-                return List.of(lima.which("sandbox"));
+                return sandbox ? List.of(lima.which("sandbox")) : List.of(lima.which("sandbox"), script);
             }
-            throw new Lima.Failure("this needs sandbox.java of this project, which makes and starts sandboxes. To get"
-                    + " it: put it here beside sandboxes.java, or\n  jbang app install sandbox@org");
+            throw new Lima.Failure("this needs " + script + ".java of this project"
+                    + (sandbox ? ", which makes and starts sandboxes" : "") + ". To get it: put it here beside"
+                    + " sandboxes.java, or\n  jbang app install " + script + "@org");
         }
 
         /** Does JBang know this project's catalog? */
         private boolean catalog() {
             Path jbang = Path.of(env.getOrDefault("JBANG_DIR", env.getOrDefault("HOME", "/") + "/.jbang"));
             return Optional.of(jbang.resolve("jbang-catalog.json")).filter(Files::exists)
-                    .map(f -> Lima.io(() -> Lima.JSON.readTree(f.toFile())))
+                    .map(f -> Lima.io(() -> Lima.Json.MAPPER.readTree(f.toFile())))
                     .filter(c -> c.at("/catalogs/org").isObject())
                     .isPresent();
         }
@@ -2722,7 +2766,6 @@ class Sandboxes implements Callable<Integer> {
                         + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
 
         private static final Pattern REASON = Pattern.compile("level=(?:fatal|error) msg=\"((?:[^\"\\\\]|\\\\.)*)\"");
-        private static final ObjectMapper JSON = new ObjectMapper();
 
         final Map<String, String> env;
         final Path home;
@@ -2791,7 +2834,12 @@ class Sandboxes implements Callable<Integer> {
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> JSON.readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
+        }
+
+        /** A class of its own, so that it is set up when it is needed first: it takes as long as a call over ssh. */
+        static final class Json {
+            static final ObjectMapper MAPPER = new ObjectMapper();
         }
 
         /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
@@ -2811,7 +2859,9 @@ class Sandboxes implements Callable<Integer> {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            Path socket = state("s").resolve(hash(name).substring(0, 8));
+            Path plain = state("s").resolve(name);
+            Path socket = plain.toString().length() <= 85 ? plain
+                    : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }
@@ -3153,8 +3203,10 @@ class Sandboxes implements Callable<Integer> {
         }
 
         void disconnect(String name) {
-            lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
-            Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+            if (Files.exists(lima.socket(name))) {
+                lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
+                Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+            }
         }
 
         /** Stops an instance, a broken one too; twice is no error. Its guest is asked first, then the power is cut. */
