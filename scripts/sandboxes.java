@@ -2264,7 +2264,7 @@ class Sandboxes implements Callable<Integer> {
                 docker-context env --shell --help
                 docker-context remove --all --help
                 ghostty-terminfo - --all --term --as --help
-                jvm - --jdk --outer --print --json --help
+                jvm - --jdk --outer --maven --maven-zip --settings --profiles --tail --print --json --help
                 editor zed --via --forward --print --remove --rename --help
                 editor vscode --via --forward --print --remove --rename --help
                 editor idea --via --forward --print --remove --rename --help
