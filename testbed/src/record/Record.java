@@ -152,7 +152,7 @@ class Record {
             strip.append("</g>\n");
         }
         return """
-                <svg xmlns="http://www.w3.org/2000/svg" width="720" height="%1$.0f" viewBox="0 0 720 %1$.0f" role="img">
+                <svg xmlns="http://www.w3.org/2000/svg" width="720" height="%1$.0f" viewBox="0 0 720 %1$.0f" role="img" xml:space="preserve">
                 <title>%2$s</title>
                 <style>
                 text{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;fill:#d4d8de;white-space:pre}
