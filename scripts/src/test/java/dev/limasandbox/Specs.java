@@ -7,7 +7,6 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
@@ -25,15 +24,10 @@ class Specs implements CommandLine.IFactory {
         }
     }
 
-    /** A script's verbs; what stands first after {@code editor} is one, too, though not for picocli. */
+    /** A script's verbs. */
     static Map<String, CommandSpec> verbs(CommandSpec spec) {
         Map<String, CommandSpec> verbs = new LinkedHashMap<>();
         spec.subcommands().forEach((verb, line) -> verbs.put(verb, line.getCommandSpec()));
-        if (spec.name().equals("editor")) {
-            for (Editor.Kind kind : Editor.Kind.values()) {
-                verbs.put(kind.name().toLowerCase(Locale.ROOT), spec);
-            }
-        }
         return verbs;
     }
 
