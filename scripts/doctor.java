@@ -173,8 +173,9 @@ class Doctor implements Callable<Integer> {
             findings = done.isEmpty() ? findings : examine(false);
         }
         if (json) {
-            caller.out.println(findings.stream().map(f -> Lima.io(() -> Lima.JSON.writeValueAsString(row(f, done))))
-                    .collect(Collectors.joining(",\n ", "[", "]")));
+            caller.out.println(
+                    findings.stream().map(f -> Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(row(f, done))))
+                            .collect(Collectors.joining(",\n ", "[", "]")));
         } else {
             report(findings);
         }
@@ -360,7 +361,7 @@ class Doctor implements Callable<Integer> {
     private List<Finding> examine(boolean first) {
         List<Finding> findings = new ArrayList<>();
         list();
-        ofThisComputer().forEach(c -> findings.addAll(ask(c, new Box(Lima.JSON.createObjectNode()))));
+        ofThisComputer().forEach(c -> findings.addAll(ask(c, new Box(Lima.Json.MAPPER.createObjectNode()))));
         if (word != null && first && !limaLacks() && listFailed == null) {
             named = caller.sandbox(word, instances).path("name").asText();
         }
@@ -752,7 +753,7 @@ class Doctor implements Callable<Integer> {
             return List.of();
         }
         return List.of(b.read("ha.stderr.log").lines().filter(l -> l.matches("\\{.*\"level\":\"(fatal|error)\".*"))
-                .map(l -> Lima.io(() -> Lima.JSON.readTree(l)).path("msg").asText())
+                .map(l -> Lima.io(() -> Lima.Json.MAPPER.readTree(l)).path("msg").asText())
                 .reduce((a, last) -> last).orElse("it was ended before"));
     }
 
@@ -1098,7 +1099,6 @@ class Doctor implements Callable<Integer> {
                         + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
 
         private static final Pattern REASON = Pattern.compile("level=(?:fatal|error) msg=\"((?:[^\"\\\\]|\\\\.)*)\"");
-        private static final ObjectMapper JSON = new ObjectMapper();
 
         final Map<String, String> env;
         final Path home;
@@ -1167,7 +1167,12 @@ class Doctor implements Callable<Integer> {
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> JSON.readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
+        }
+
+        /** A class of its own, so that it is set up when it is needed first: it takes as long as a call over ssh. */
+        static final class Json {
+            static final ObjectMapper MAPPER = new ObjectMapper();
         }
 
         /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
@@ -1187,7 +1192,9 @@ class Doctor implements Callable<Integer> {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            Path socket = state("s").resolve(hash(name).substring(0, 8));
+            Path plain = state("s").resolve(name);
+            Path socket = plain.toString().length() <= 85 ? plain
+                    : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }
@@ -1529,8 +1536,10 @@ class Doctor implements Callable<Integer> {
         }
 
         void disconnect(String name) {
-            lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
-            Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+            if (Files.exists(lima.socket(name))) {
+                lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
+                Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+            }
         }
 
         /** Stops an instance, a broken one too; twice is no error. Its guest is asked first, then the power is cut. */

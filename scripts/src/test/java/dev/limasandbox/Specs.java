@@ -24,7 +24,7 @@ class Specs implements CommandLine.IFactory {
         }
     }
 
-    /** A script's verbs. */
+    /** A script's verbs, by name. */
     static Map<String, CommandSpec> verbs(CommandSpec spec) {
         Map<String, CommandSpec> verbs = new LinkedHashMap<>();
         spec.subcommands().forEach((verb, line) -> verbs.put(verb, line.getCommandSpec()));
