@@ -54,8 +54,9 @@ import picocli.CommandLine.Parameters;
         name = "docker-context",
         synopsisSubcommandLabel = "VERB",
         description = {
-                "The Docker daemon of a sandbox, from this computer: as a context lima-NAME of",
-                "the docker CLI, or by DOCKER_HOST, for which no docker CLI is needed.",
+                "The Docker of a sandbox, from this computer.", "",
+                "As a context lima-NAME of the docker CLI, or by DOCKER_HOST, for which no docker",
+                "CLI is needed.",
                 "",
                 "NAME is the sandbox, '.' that of this directory.%n"
         },
@@ -526,8 +527,14 @@ class DockerContext {
         }
 
         static boolean sees(JsonNode instance, Path dir) {
+            return mounts(instance).anyMatch(dir::startsWith);
+        }
+
+        /** The directories that it has mounted; sandbox mounts one with an odd name by a link to it. */
+        static Stream<Path> mounts(JsonNode instance) {
             return StreamSupport.stream(instance.path("config").path("mounts").spliterator(), false)
-                    .anyMatch(m -> dir.startsWith(m.path("location").asText()));
+                    .map(m -> Path.of(m.path("location").asText()))
+                    .map(p -> Lima.io(() -> Files.isSymbolicLink(p) && Files.exists(p) ? p.toRealPath() : p));
         }
 
         static boolean runs(JsonNode instance) {

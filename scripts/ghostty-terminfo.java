@@ -48,8 +48,9 @@ import picocli.CommandLine.Parameters;
         sortOptions = false,
         customSynopsis = "ghostty-terminfo [NAME...|--all] [--term TERM] [--as ENTRY]%n",
         description = {
-                "Installs the description of your terminal in running sandboxes, for all users",
-                "there: Ghostty's, kitty's, any other's.",
+                "Installs the description of your terminal in running sandboxes.",
+                "",
+                "Ghostty's, kitty's, any other's, for all users there.",
                 "",
                 "It is taken from this computer (infocmp), else from this program, which knows:",
                 GhosttyTerminfo.KNOWN + ".",
@@ -321,8 +322,14 @@ class GhosttyTerminfo implements Callable<Integer> {
         }
 
         static boolean sees(JsonNode instance, Path dir) {
+            return mounts(instance).anyMatch(dir::startsWith);
+        }
+
+        /** The directories that it has mounted; sandbox mounts one with an odd name by a link to it. */
+        static Stream<Path> mounts(JsonNode instance) {
             return StreamSupport.stream(instance.path("config").path("mounts").spliterator(), false)
-                    .anyMatch(m -> dir.startsWith(m.path("location").asText()));
+                    .map(m -> Path.of(m.path("location").asText()))
+                    .map(p -> Lima.io(() -> Files.isSymbolicLink(p) && Files.exists(p) ? p.toRealPath() : p));
         }
 
         static boolean runs(JsonNode instance) {

@@ -13,6 +13,7 @@ import java.io.File;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.io.PrintWriter;
+import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
@@ -25,20 +26,28 @@ import java.security.MessageDigest;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HexFormat;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
+import javax.xml.parsers.DocumentBuilderFactory;
+import javax.xml.parsers.ParserConfigurationException;
+import org.w3c.dom.Element;
+import org.xml.sax.SAXException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -46,7 +55,8 @@ import picocli.CommandLine.Parameters;
 
 /**
  * {@code jvm NAME [DIR]}: puts the JDK that a project wants, and Maven if it brings no wrapper, into its sandbox.
- * {@link Wanted} reads the project, {@link #call()} tells the story, {@link #INSTALL} is what runs in the guest.
+ * {@link Wanted} reads the project, {@link Settings} what Maven is told on this computer, {@link #call()} tells the story,
+ * {@link #INSTALL} and {@link #FILES} are what runs in the guest.
  *
  * <p>{@code sandbox NAME mvn …} and {@code mvn lima:exec} call it by themselves, once for each state of the build's files.
  */
@@ -55,12 +65,15 @@ import picocli.CommandLine.Parameters;
         sortOptions = false,
         customSynopsis = "jvm NAME [DIR] [--jdk N] [--print] [--json]%n",
         description = {
-                "Installs the JDK that a project wants in its sandbox, from the distribution's",
-                "packages, and Maven if it has a pom.xml and no ./mvnw.",
+                "Installs the JDK that a project wants in its sandbox.",
+                "",
+                "It comes from the distribution's packages, as do the versions that toolchains",
+                "ask for, and Maven without --maven, if the project has a pom.xml and no ./mvnw.",
+                "Maven's settings in there get this computer's mirrors, proxies and repositories.",
                 "",
                 "The first of: --jdk; .sdkmanrc, .java-version, .tool-versions; the enforcer's",
-                "requireJavaVersion; gradle-daemon-jvm.properties; --outer; the smallest long-term",
-                "release that its highest release, source or target allows.%n"
+                "requireJavaVersion; gradle-daemon-jvm.properties; --outer; the smallest",
+                "long-term release that its highest release, source or target allows.%n"
         },
         footer = {
                 "",
@@ -78,13 +91,14 @@ class Jvm implements Callable<Integer> {
     private static final int[] LONG_TERM = {8, 11, 17, 21, 25};
 
     /**
-     * As root, with the version wanted ($1), whether any other does as well ($2), the project's directory ($3), whether
-     * Maven is wanted ($4) and a stamp ($5). Where the distribution lacks the version the next higher one is taken; a JDK
-     * compiles for older ones.
+     * As root, after lines that set want (a version), any (does another one as well?), project, toolchains (versions
+     * wanted besides), maven (none; any; or a version, whose archive is then in zip unless it is there already),
+     * network (lines for net.properties), stamp and uid (the user's). Where the distribution lacks the version the next
+     * higher one is taken; a JDK compiles for older ones.
      */
     static final String INSTALL = """
             set -e
-            want=$1 any=$2 project=$3 maven=$4 stamp=$5
+            umask 022
             state=/var/lib/sandbox/jvm
             home() { ls -d /usr/lib/jvm/java-$1-openjdk-* 2>/dev/null | grep -v /[.] | head -n 1; }
             packaged() { j=$(home $1); [ -n "$j" ] && [ -x "$j/bin/javac" ]; }
@@ -95,20 +109,25 @@ class Jvm implements Callable<Integer> {
                 [ -n "$(ls /var/lib/apt/lists/*_Packages* 2>/dev/null)" ] || fresh
                 apt-cache policy openjdk-$1-jdk-headless 2>/dev/null | grep -q 'Candidate: [0-9]'
             }
+            package() {
+                echo "installing $1" >&2
+                for try in 1 2; do
+                    DEBIAN_FRONTEND=noninteractive apt-get -q -y $wait install --no-install-recommends $1 \\
+                        >/tmp/jvm.log 2>&1 && return
+                    [ $try = 2 ] || fresh
+                done
+                tail -n 20 /tmp/jvm.log >&2
+                exit 100
+            }
+            get() {
+                packaged $1 || there $1 && { packaged $1 || package openjdk-$1-jdk-headless; } && packaged $1
+            }
             found=
             lower=
             [ $any = 0 ] || lower=$(seq $((want - 1)) -1 8)
             for v in $(seq $want 40) $lower; do
                 [ $any = 0 ] || ! command -v javac >/dev/null || break
-                if packaged $v; then found=$v; break; fi
-                if there $v; then
-                    echo "installing openjdk-$v-jdk-headless" >&2
-                    DEBIAN_FRONTEND=noninteractive apt-get -q -y $wait install --no-install-recommends \\
-                        openjdk-$v-jdk-headless >/tmp/jvm.log 2>&1 || { fresh
-                        DEBIAN_FRONTEND=noninteractive apt-get -q -y $wait install --no-install-recommends \\
-                            openjdk-$v-jdk-headless >/tmp/jvm.log 2>&1 || { tail -n 20 /tmp/jvm.log >&2; exit 100; }; }
-                    packaged $v && found=$v && break
-                fi
+                if get $v; then found=$v; break; fi
             done
             home=$(home ${found:-0})
             if [ -z "$found" ] && command -v javac >/dev/null; then # not from a package
@@ -118,18 +137,68 @@ class Jvm implements Callable<Integer> {
                 [ $any = 1 ] || [ "$found" -ge $want ] || found=
             fi
             [ -n "$found" ] || { echo "this system has no JDK $want and none above it" >&2; exit 101; }
-            if [ $maven = 1 ] && ! command -v mvn >/dev/null; then
-                echo 'installing maven' >&2
-                DEBIAN_FRONTEND=noninteractive apt-get -q -y $wait install --no-install-recommends maven \\
-                    >/tmp/jvm.log 2>&1 || { tail -n 20 /tmp/jvm.log >&2; exit 100; }
+            for v in $toolchains; do
+                get $v || echo "there is no JDK $v here, which a toolchain of this build asks for" >&2
+            done
+            # Docker 29 refuses what Testcontainers before 1.21.4 asks with (API 1.32). In a sandbox an older API guards nothing.
+            docker=/etc/systemd/user/docker.service.d
+            if [ -e /etc/systemd/user/docker.service ] && [ ! -e $docker/sandbox-api.conf ]; then
+                mkdir -p $docker
+                printf '[Service]\\nEnvironment=DOCKER_MIN_API_VERSION=1.24\\n' >$docker/sandbox-api.conf
+                user() { sudo -n -u "#$uid" XDG_RUNTIME_DIR=/run/user/$uid DOCKER_HOST=unix:///run/user/$uid/docker.sock "$@" </dev/null; }
+                user systemctl --user daemon-reload || :
+                # Newer than 28, with nothing in it that a restart would end? Else it counts from the next start on.
+                if user docker version --format '{{.Server.MinAPIVersion}}' 2>/dev/null | grep -q '^1[.]\\([4-9]\\|3[3-9]\\)' &&
+                    [ -z "$(user docker ps -q)" ]; then
+                    user systemctl --user restart docker.service || :
+                fi
             fi
             mkdir -p "$state$project"
             echo "$home" >"$state$project/java-home"
-            # A login shell takes the JDK of the project that it is in.
+
+            # What a JDK takes from no variable: the proxies, and the certificates that the system trusts.
+            for jdk in /usr/lib/jvm/*/ "$home/"; do
+                for file in conf jre/lib; do
+                    file=$jdk$file/net.properties
+                    [ -w "$file" ] || continue
+                    { sed '/^# sandbox:/,/^# end of sandbox/d' "$file"; [ -z "$network" ] || echo "$network"; } >"$state/new"
+                    cmp -s "$state/new" "$file" || cat "$state/new" >"$file" # the file may be a link
+                done
+                for file in lib jre/lib; do
+                    file=$jdk$file/security/cacerts
+                    [ -e /etc/ssl/certs/java/cacerts ] && [ -f "$file" ] && [ -w "${file%/*}" ] &&
+                        [ "$(readlink -f "$file")" != /etc/ssl/certs/java/cacerts ] || continue
+                    ln -sf /etc/ssl/certs/java/cacerts "$file"
+                done
+            done
+
+            case $maven in
+            none) ;;
+            any) command -v mvn >/dev/null || [ -e "$state$project/maven-home" ] || package maven ;;
+            *)
+                own=/usr/local/lib/sandbox/maven-$maven
+                if [ -n "$zip" ]; then
+                    mkdir -p "${own%/*}"
+                    new=$(mktemp -d "${own%/*}/.new-XXXXXX")
+                    (cd "$new" && "$home/bin/jar" xf "$zip" && chmod 755 apache-maven-*/bin/mvn*)
+                    rm -rf "$own" "$zip"
+                    mv "$new"/apache-maven-* "$own"
+                    rmdir "$new"
+                fi
+                [ -d "$own" ] || own=/usr/share/maven
+                echo "$own" >"$state$project/maven-home"
+                ;;
+            esac
+
+            # A login shell takes the JDK and the Maven of the project that it is in.
             cat >/etc/profile.d/sandbox-jvm.sh <<'END'
             d=$PWD
             while [ -n "$d" ]; do
                 if [ -r "/var/lib/sandbox/jvm$d/java-home" ]; then
+                    if [ -r "/var/lib/sandbox/jvm$d/maven-home" ]; then
+                        read -r m <"/var/lib/sandbox/jvm$d/maven-home"
+                        PATH=$m/bin:$PATH
+                    fi
                     read -r JAVA_HOME <"/var/lib/sandbox/jvm$d/java-home"
                     export JAVA_HOME
                     PATH=$JAVA_HOME/bin:$PATH
@@ -137,10 +206,45 @@ class Jvm implements Callable<Integer> {
                 fi
                 d=${d%/*}
             done
-            unset d
+            unset d m
             END
-            [ -z "$stamp" ] || { mkdir -p $state/.stamps; : >"$state/.stamps/$stamp"; }
+            rm -f "$state$project/stamp"
+            [ -z "$stamp" ] || echo "$stamp $(grep -i '_proxy=' /etc/environment 2>/dev/null | sort | cksum)" \\
+                >"$state$project/stamp"
             echo $found
+            """;
+
+    /**
+     * As the guest's user, after lines that set settings (settings.xml, whole) and gradle (lines for gradle.properties),
+     * either of them empty for none. What is not ours stays as it is: exit code 3 if that is settings.xml.
+     */
+    static final String FILES = """
+            set -e
+            umask 077
+            ours() { [ ! -e "$1" ] || grep -q 'Written by sandbox' "$1"; }
+            put() { # FILE TEXT
+                if [ -n "$2" ]; then printf '%s' "$2" >"$1.new" && mv "$1.new" "$1"; else rm -f "$1"; fi
+            }
+            mkdir -p ~/.m2
+            jdks=
+            for jdk in /usr/lib/jvm/java-*-openjdk-*; do
+                [ -x "$jdk/bin/javac" ] && [ ! -L "$jdk" ] || continue
+                v=${jdk#/usr/lib/jvm/java-}
+                jdks="$jdks<toolchain><type>jdk</type><provides><version>${v%%-*}</version></provides>
+            <configuration><jdkHome>$jdk</jdkHome></configuration></toolchain>
+            "
+            done
+            ! ours ~/.m2/toolchains.xml || put ~/.m2/toolchains.xml "${jdks:+<!-- Written by sandbox at each change. -->
+            <toolchains>
+            $jdks</toolchains>
+            }"
+            if [ -n "$gradle" ] || [ -e ~/.gradle/gradle.properties ]; then
+                mkdir -p ~/.gradle
+                f=~/.gradle/gradle.properties
+                { [ ! -e $f ] || sed '/^# sandbox:/,/^# end of sandbox/d' $f; [ -z "$gradle" ] || echo "$gradle"; } >$f.new
+                mv $f.new $f
+            fi
+            if ours ~/.m2/settings.xml; then put ~/.m2/settings.xml "$settings"; elif [ -n "$settings" ]; then exit 3; fi
             """;
 
     @Parameters(index = "0", paramLabel = "NAME", description = "The sandbox; '.' is this directory's.")
@@ -155,6 +259,23 @@ class Jvm implements Callable<Integer> {
 
     @Option(names = "--outer", paramLabel = "N", description = "The version that the caller's own build runs on.")
     Integer outer;
+
+    @Option(names = "--maven", paramLabel = "V", description = "This version of Maven, not the distribution's.")
+    String mavenOption;
+
+    @Option(names = "--maven-zip", paramLabel = "FILE", hidden = true,
+            description = "Where its apache-maven-V-bin.zip is.")
+    Path mavenZip;
+
+    @Option(names = "--settings", paramLabel = "FILE", description = "Maven's settings here (default: ~/.m2's).")
+    List<Path> settingsOption;
+
+    @Option(names = "--profiles", paramLabel = "P,...", split = ",", description = "Profiles of it that are active.")
+    List<String> profiles = List.of();
+
+    @Option(names = "--tail", paramLabel = "DIR",
+            description = "A mounted Maven repository to read from (maven.repo.local.tail).")
+    Path tail;
 
     @Option(names = "--print", description = "Only say which version it would be, and why.")
     boolean print;
@@ -189,17 +310,41 @@ class Jvm implements Callable<Integer> {
         }
         Path project = Lima.io(() -> dir.toRealPath());
         Wanted wanted = Wanted.of(project, jdk, outer);
-        boolean maven = Files.exists(project.resolve("pom.xml")) && !Files.isExecutable(project.resolve("mvnw"));
+        Path wrapper = project.resolve("mvnw");
+        String maven = !Files.exists(project.resolve("pom.xml")) || Files.isExecutable(wrapper) ? "none"
+                : mavenOption == null ? "any" : mavenOption;
         if (print) {
             told(wanted, null, maven);
             return 0;
         }
+        if (tail != null) {
+            checkTail(Files.isExecutable(wrapper) ? Wanted.wrapped(project) : mavenOption);
+        }
         Lima lima = new Lima(caller.env);
         String sandbox = running(lima, project);
         caller.say("JDK " + wanted.version() + ", because of " + wanted.why());
-        Lima.Result r = lima.ssh(sandbox, Duration.ofMinutes(60), INSTALL, "sudo sh -s " + wanted.version() + " "
-                + (wanted.said() ? "0 " : "1 ") + Lima.quote(project.toString()) + " " + (maven ? 1 : 0) + " "
-                + Lima.quote(stamp));
+        String own = "/usr/local/lib/sandbox/maven-" + maven;
+        List<String> is = lima.ssh(sandbox, Duration.ofMinutes(1), null, "grep -i '_proxy=' /etc/environment; test -d "
+                + Lima.quote(own) + " || ls " + Lima.quote("/usr/share/maven/lib/maven-core-" + maven + ".jar")
+                + " >/dev/null 2>&1 && echo maven").out().lines().toList();
+        String zip = "";
+        if (mavenZip != null && !maven.equals("none") && !is.contains("maven")) {
+            zip = "/var/tmp/sandbox-maven-" + ProcessHandle.current().pid() + ".zip";
+            caller.say("copying Maven " + maven + " into it");
+            copy(lima, sandbox, mavenZip, zip);
+        } else if (maven.equals(mavenOption) && !is.contains("maven")) {
+            maven = "any";
+        }
+        List<Proxy> proxies = Proxy.of(is);
+        proxies.stream().filter(p -> p.user != null).findFirst().ifPresent(
+                p -> caller.say("Java has no setting for a proxy's password; only Maven and Gradle are told it"));
+        String header = set("want", "" + wanted.version()) + set("any", wanted.said() ? "0" : "1")
+                + set("project", project.toString()) + set("maven", maven) + set("zip", zip) + set("stamp", stamp)
+                + set("toolchains", Wanted.toolchains(project).stream().map(String::valueOf)
+                        .collect(Collectors.joining(" ")))
+                + set("network", block(proxies.stream().flatMap(p -> p.javaProperties("").stream())));
+        Lima.Result r = lima.ssh(sandbox, Duration.ofMinutes(60), "uid=$1\n" + header + INSTALL,
+                "sudo sh -s \"$(id -u)\"");
         r.err().lines().forEach(caller::say);
         if (r.code() != 0) {
             throw new Lima.Failure(r.code() == 255 ? "no connection to " + sandbox
@@ -210,11 +355,67 @@ class Jvm implements Callable<Integer> {
         if (found != wanted.version() && wanted.said()) {
             caller.say("its distribution has no JDK " + wanted.version() + ": it is JDK " + found);
         }
+        putFiles(lima, sandbox, proxies);
         told(wanted, found, maven);
         return 0;
     }
 
-    private void told(Wanted wanted, Integer installed, boolean maven) {
+    /** Below 3.9 Maven does not know the setting, and says nothing. */
+    private void checkTail(String version) {
+        if (!Files.isDirectory(tail)) {
+            throw new Lima.Failure(2, "there is no Maven repository " + tail);
+        }
+        if (version == null || version.matches("[12][.].*|3[.][0-8]([.-].*)?")) {
+            throw new Lima.Failure(
+                    "the repository of this computer can be read by Maven 3.9 or newer, and in the sandbox"
+                            + " it would be " + (version == null ? "one of unknown version" : version)
+                            + ": take a newer Maven or wrapper, or leave it out");
+        }
+    }
+
+    private static void copy(Lima lima, String sandbox, Path from, String to) {
+        Lima.Result r = Lima.io(() -> {
+            Process ssh = lima.builder(lima.sshCommand(sandbox, List.of("-T"), "cat >" + to))
+                    .redirectInput(from.toFile()).redirectErrorStream(true).start();
+            String said = new String(ssh.getInputStream().readAllBytes(), UTF_8);
+            return new Lima.Result(ssh.waitFor(), said, "");
+        });
+        if (r.code() != 0) {
+            throw new Lima.Failure(from + " could not be copied into " + sandbox + ": " + r.out().strip());
+        }
+    }
+
+    /** The user's own files in the guest, which tell Maven and Gradle what the host's are told. */
+    private void putFiles(Lima lima, String sandbox, List<Proxy> proxies) {
+        List<Path> files = settingsOption != null ? settingsOption
+                : List.of(Path.of(caller.env.getOrDefault("HOME", "/"), ".m2/settings.xml"));
+        String settings = new Settings(files, profiles, caller::say).forGuest(proxies, tail);
+        Lima.Result r = lima.ssh(sandbox, Duration.ofMinutes(5), set("settings", settings)
+                + set("gradle", block(proxies.stream().flatMap(p -> p.javaProperties("systemProp.").stream()))) + FILES,
+                "sh -s");
+        if (r.code() == 3 && tail == null) {
+            caller.say("~/.m2/settings.xml in " + sandbox + " was written there, so this computer's is not taken over");
+        } else if (r.code() == 3) {
+            throw new Lima.Failure("~/.m2/settings.xml in " + sandbox + " was written there and stays as it is. For the"
+                    + " repository of this computer it needs the property maven.repo.local.tail with the value "
+                    + tail);
+        } else if (r.code() != 0) {
+            throw new Lima.Failure("the settings of Maven and Gradle could not be written in " + sandbox + ": "
+                    + r.err().strip());
+        }
+    }
+
+    private static String set(String name, String value) {
+        return name + "=" + Lima.quote(value) + "\n";
+    }
+
+    /** Lines of ours in a file that is not. */
+    private static String block(Stream<String> lines) {
+        String text = lines.collect(Collectors.joining("\n"));
+        return text.isEmpty() ? "" : "# sandbox: this machine's proxies\n" + text + "\n# end of sandbox";
+    }
+
+    private void told(Wanted wanted, Integer installed, String maven) {
         if (json) {
             caller.out.println(
                     Lima.io(() -> Lima.Json.MAPPER
@@ -231,7 +432,194 @@ class Jvm implements Callable<Integer> {
         if (!Caller.ours(is) || !Caller.sees(is, project)) {
             throw new Lima.Failure(2, project + " is not mounted in the sandbox " + is.path("name").asText());
         }
+        if (tail != null && !Caller.sees(is, tail)) {
+            throw new Lima.Failure(2, tail + " is not mounted in the sandbox " + is.path("name").asText());
+        }
         return caller.running(is);
+    }
+
+    /** A proxy of the guest's environment, for one protocol; user and password may be null. */
+    record Proxy(String protocol, String host, int port, String user, String password, List<String> not) {
+        /** Reads lines as {@code https_proxy=http://host:3128}, of which the lower-case ones win. */
+        static List<Proxy> of(List<String> lines) {
+            Map<String, String> set = new TreeMap<>();
+            lines.stream().filter(l -> l.contains("=")).sorted().forEach(l -> set.put(
+                    l.substring(0, l.indexOf('=')).toLowerCase(Locale.ROOT),
+                    l.substring(l.indexOf('=') + 1).replaceAll("^[\"']|[\"']$", "")));
+            // For Java a name has its * in front, and a network cannot be written.
+            List<String> not = Stream.of(set.getOrDefault("no_proxy", "").split("[, ]+"))
+                    .filter(n -> !n.isEmpty() && !n.contains("/")).map(n -> n.startsWith(".") ? "*" + n : n).toList();
+            return Stream.of("http", "https").flatMap(protocol -> {
+                try {
+                    URI uri = URI.create(set.getOrDefault(protocol + "_proxy", ""));
+                    String[] user = uri.getUserInfo() == null ? null : uri.getUserInfo().split(":", 2);
+                    return uri.getHost() == null ? Stream.empty()
+                            : Stream.of(new Proxy(protocol, uri.getHost(), uri.getPort() > 0 ? uri.getPort() : 80,
+                                    user == null ? null : user[0], user == null || user.length < 2 ? null : user[1],
+                                    not));
+                } catch (IllegalArgumentException unreadable) {
+                    return Stream.empty();
+                }
+            }).toList();
+        }
+
+        /** Lines of a properties file; with a prefix they are for Gradle, which also knows users. */
+        List<String> javaProperties(String prefix) {
+            String list = prefix.isEmpty() ? "http" : protocol; // Java has one list for both
+            List<String> lines = new ArrayList<>(List.of(prefix + protocol + ".proxyHost=" + host,
+                    prefix + protocol + ".proxyPort=" + port, prefix + list + ".nonProxyHosts=" + String.join("|",
+                            Stream.concat(Stream.of("localhost", "127.*", "[::1]"), not.stream()).distinct()
+                                    .toList())));
+            if (user != null && !prefix.isEmpty()) {
+                lines.add(prefix + protocol + ".proxyUser=" + user);
+                lines.add(prefix + protocol + ".proxyPassword=" + (password == null ? "" : password));
+            }
+            return lines.stream().map(l -> l.replace("\\", "\\\\")).toList();
+        }
+    }
+
+    /**
+     * What of the host's settings.xml a guest gets: mirrors, proxies, and the repositories of active profiles. Never
+     * servers, other properties of profiles, a proxy's user, and an address that may carry a secret.
+     */
+    static final class Settings {
+        private static final List<String> POLICY = List.of("enabled", "updatePolicy", "checksumPolicy");
+
+        private final List<Element> settings = new ArrayList<>();
+        private final List<String> profiles;
+        private final Consumer<String> left;
+
+        /** @param files the first one wins; those that are not there are passed over */
+        Settings(List<Path> files, List<String> profiles, Consumer<String> left) {
+            this.profiles = profiles;
+            this.left = left;
+            files.stream().filter(Files::isRegularFile).forEach(file -> {
+                try {
+                    var factory = DocumentBuilderFactory.newInstance();
+                    factory.setFeature("http://apache.org/xml/features/disallow-doctype-decl", true);
+                    var builder = factory.newDocumentBuilder();
+                    builder.setErrorHandler(null); // else it prints
+                    settings.add(builder.parse(file.toFile()).getDocumentElement());
+                } catch (ParserConfigurationException | SAXException | IOException e) {
+                    left.accept(file + " cannot be read, so nothing of it is taken over: " + e.getMessage());
+                }
+            });
+        }
+
+        /** The guest's settings.xml, whole; empty if there is nothing to say in it. TAIL may be null. */
+        String forGuest(List<Proxy> environment, Path tail) {
+            StringBuilder mirrors = new StringBuilder();
+            unique("mirrors", "mirror").filter(m -> !text(m, "id").equals("maven-default-http-blocker")) // each has it
+                    .filter(m -> isClean(m, "mirror"))
+                    .forEach(m -> mirrors.append(element("mirror", copy(m, "id", "name", "url", "mirrorOf", "blocked",
+                            "layout", "mirrorOfLayouts"))));
+            StringBuilder proxies = new StringBuilder();
+            unique("proxies", "proxy").forEach(p -> {
+                if (!text(p, "username").isEmpty()) {
+                    left.accept("the proxy " + text(p, "id") + " of settings.xml is taken over without its user");
+                }
+                proxies.append(element("proxy", copy(p, "id", "active", "protocol", "host", "port", "nonProxyHosts")));
+            });
+            if (proxies.isEmpty()) {
+                environment.forEach(p -> proxies.append(element("proxy", element("id", escaped("sandbox-" + p.protocol))
+                        + element("protocol", p.protocol) + element("host", escaped(p.host))
+                        + element("port", "" + p.port)
+                        + (p.user == null ? "" : element("username", escaped(p.user)))
+                        + (p.password == null ? "" : element("password", escaped(p.password)))
+                        + element("nonProxyHosts", escaped(String.join("|", p.not))))));
+            }
+            StringBuilder all = new StringBuilder();
+            StringBuilder active = new StringBuilder();
+            List<String> named = settings.stream().flatMap(s -> children(s, "activeProfiles"))
+                    .flatMap(a -> children(a, "activeProfile")).map(a -> a.getTextContent().strip()).toList();
+            unique("profiles", "profile").filter(p -> named.contains(text(p, "id")) || profiles.contains(text(p, "id"))
+                    || children(p, "activation").anyMatch(a -> text(a, "activeByDefault").equals("true")))
+                    .forEach(p -> {
+                        String found = repositories(p, "repositories", "repository")
+                                + repositories(p, "pluginRepositories", "pluginRepository");
+                        if (!found.isEmpty() || profiles.contains(text(p, "id"))) {
+                            all.append(element("profile", copy(p, "id") + found));
+                            active.append(element("activeProfile", escaped(text(p, "id"))));
+                        }
+                    });
+            if (tail != null) {
+                all.append(element("profile", element("id", "sandbox-host-repository") + element("properties",
+                        element("maven.repo.local.tail", escaped(tail.toString())))));
+                active.append(element("activeProfile", "sandbox-host-repository"));
+            }
+            String body = Stream.of(Map.entry("mirrors", mirrors), Map.entry("proxies", proxies),
+                    Map.entry("profiles", all), Map.entry("activeProfiles", active))
+                    .filter(e -> !e.getValue().isEmpty()).map(e -> element(e.getKey(), e.getValue().toString()))
+                    .collect(Collectors.joining());
+            return body.isEmpty() ? ""
+                    : "<!-- Written by sandbox at each change; one without these words stays as it is. -->\n"
+                            + element("settings", body);
+        }
+
+        private String repositories(Element profile, String list, String item) {
+            String found = children(profile, list).flatMap(l -> children(l, item)).filter(r -> isClean(r, item))
+                    .map(r -> element(item, copy(r, "id", "name", "url", "layout")
+                            + Stream.of("releases", "snapshots").flatMap(kind -> children(r, kind)
+                                    .map(k -> element(kind, copy(k, POLICY.toArray(String[]::new)))))
+                                    .collect(Collectors.joining())))
+                    .collect(Collectors.joining());
+            return found.isEmpty() ? "" : element(list, found);
+        }
+
+        /** An address with a user, a query or a variable may carry a secret, and a file's means nothing to a guest. */
+        private boolean isClean(Element is, String what) {
+            String url = text(is, "url");
+            boolean clean = false;
+            try {
+                URI uri = URI.create(url);
+                clean = uri.getHost() != null && uri.getUserInfo() == null && uri.getQuery() == null
+                        && !url.contains("$") && !url.contains("@");
+            } catch (IllegalArgumentException e) {
+                // told below
+            }
+            if (!clean) {
+                left.accept(
+                        "the " + what + " " + text(is, "id") + " of settings.xml stays out: its address has a user, a"
+                                + " query or a variable in it, or is a file");
+            }
+            return clean;
+        }
+
+        /** The items of a list in all files; of two with one id the first. */
+        private Stream<Element> unique(String list, String item) {
+            Map<String, Element> byId = new LinkedHashMap<>();
+            settings.stream().flatMap(s -> children(s, list)).flatMap(l -> children(l, item))
+                    .forEach(e -> byId.putIfAbsent(text(e, "id"), e));
+            return byId.values().stream();
+        }
+
+        private static Stream<Element> children(Element parent, String name) {
+            return IntStream.range(0, parent.getChildNodes().getLength()).mapToObj(parent.getChildNodes()::item)
+                    .filter(n -> n instanceof Element && n.getNodeName().equals(name)).map(Element.class::cast);
+        }
+
+        private static String text(Element parent, String name) {
+            return children(parent, name).findFirst().map(e -> e.getTextContent().strip()).orElse("");
+        }
+
+        private static String copy(Element from, String... names) {
+            return Stream.of(names).filter(n -> !text(from, n).isEmpty())
+                    .map(n -> element(n, escaped(n.matches("url|host") ? reachable(text(from, n)) : text(from, n))))
+                    .collect(Collectors.joining());
+        }
+
+        /** What listens on the host's own loopback has another name in a guest. */
+        private static String reachable(String address) {
+            return address.replaceFirst("^([a-z]+://)?(localhost|127\\.0\\.0\\.1)(?=[:/]|$)", "$1host.lima.internal");
+        }
+
+        private static String element(String name, String content) {
+            return "<" + name + ">" + content + "</" + name + ">" + (content.contains("<") ? "\n" : "");
+        }
+
+        private static String escaped(String text) {
+            return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;");
+        }
     }
 
     /** The version of Java that a project wants, and what says so. Reads text; nothing of the project is run. */
@@ -247,6 +635,10 @@ class Jvm implements Callable<Integer> {
         private static final Pattern GRADLE = Pattern.compile("JavaLanguageVersion\\.of\\(\\s*\"?([0-9]+)"
                 + "|JavaVersion\\.VERSION_([0-9_]+)|(?:source|target)Compatibility\\s*=\\s*['\"]?([0-9.]+)"
                 + "|jvmToolchain\\(\\s*([0-9]+)");
+
+        private static final Pattern JDK_TOOLCHAIN = Pattern.compile("<version>\\s*[\\[(]?\\s*([0-9.]+)");
+        private static final Pattern GRADLE_TOOLCHAIN = Pattern
+                .compile("JavaLanguageVersion\\.of\\(\\s*\"?([0-9]+)|jvmToolchain\\(\\s*([0-9]+)");
 
         /** Does the project care? If it does not, a JDK that is there already is as good. */
         boolean said() {
@@ -272,6 +664,33 @@ class Jvm implements Callable<Integer> {
         /** The highest version that a build file names is a lower bound: newer compilers compile for older releases. */
         private static Wanted fromBuild(Path project) {
             List<Wanted> bounds = new ArrayList<>();
+            buildFiles(project).forEach((path, text) -> all(text, path.endsWith("pom.xml") ? POM : GRADLE)
+                    .forEach(v -> bounds.add(new Wanted(v, path))));
+            return bounds.stream().reduce((a, b) -> b.version > a.version ? b : a)
+                    .map(w -> new Wanted(atLeast(w.version), w.version + " in " + w.why))
+                    .orElse(new Wanted(21, UNSAID));
+        }
+
+        /** The versions that toolchains ask for, which have to be just these. */
+        static Set<Integer> toolchains(Path project) {
+            Set<Integer> versions = new TreeSet<>();
+            buildFiles(project).forEach((path, text) -> (path.endsWith("pom.xml")
+                    ? Stream.of(text.split("<jdk(?:Toolchain)?>")).skip(1).map(t -> t.split("</jdk", 2)[0])
+                            .flatMap(t -> all(t, JDK_TOOLCHAIN).limit(1))
+                    : all(text, GRADLE_TOOLCHAIN)).forEach(versions::add));
+            return versions;
+        }
+
+        /** The Maven that a wrapper brings, null if its file does not say. */
+        static String wrapped(Path project) {
+            return Pattern.compile("(?m)^distributionUrl=.*apache-maven-([0-9][0-9A-Za-z.-]*)-bin[.]").matcher(
+                    text(project.resolve(".mvn/wrapper/maven-wrapper.properties"))).results().map(m -> m.group(1))
+                    .findFirst().orElse(null);
+        }
+
+        /** What the build files say, by path; of a large tree not all. */
+        private static Map<String, String> buildFiles(Path project) {
+            Map<String, String> texts = new LinkedHashMap<>();
             Lima.io(() -> Files.walkFileTree(project, new SimpleFileVisitor<>() {
                 private int files;
 
@@ -285,11 +704,8 @@ class Jvm implements Callable<Integer> {
 
                 @Override
                 public FileVisitResult visitFile(Path file, BasicFileAttributes a) {
-                    String path = project.relativize(file).toString();
-                    if (path.matches("(.*/)?pom\\.xml")) {
-                        all(text(file), POM).forEach(v -> bounds.add(new Wanted(v, path)));
-                    } else if (path.matches("(.*/)?build\\.gradle(\\.kts)?")) {
-                        all(text(file), GRADLE).forEach(v -> bounds.add(new Wanted(v, path)));
+                    if (String.valueOf(file.getFileName()).matches("pom\\.xml|build\\.gradle(\\.kts)?")) {
+                        texts.put(project.relativize(file).toString(), text(file));
                     }
                     return ++files > MOST_FILES ? FileVisitResult.TERMINATE : FileVisitResult.CONTINUE;
                 }
@@ -299,9 +715,7 @@ class Jvm implements Callable<Integer> {
                     return FileVisitResult.CONTINUE;
                 }
             }));
-            return bounds.stream().reduce((a, b) -> b.version > a.version ? b : a)
-                    .map(w -> new Wanted(atLeast(w.version), w.version + " in " + w.why))
-                    .orElse(new Wanted(21, UNSAID));
+            return texts;
         }
 
         private static int atLeast(int version) {
@@ -430,8 +844,14 @@ class Jvm implements Callable<Integer> {
         }
 
         static boolean sees(JsonNode instance, Path dir) {
+            return mounts(instance).anyMatch(dir::startsWith);
+        }
+
+        /** The directories that it has mounted; sandbox mounts one with an odd name by a link to it. */
+        static Stream<Path> mounts(JsonNode instance) {
             return StreamSupport.stream(instance.path("config").path("mounts").spliterator(), false)
-                    .anyMatch(m -> dir.startsWith(m.path("location").asText()));
+                    .map(m -> Path.of(m.path("location").asText()))
+                    .map(p -> Lima.io(() -> Files.isSymbolicLink(p) && Files.exists(p) ? p.toRealPath() : p));
         }
 
         static boolean runs(JsonNode instance) {

@@ -25,6 +25,9 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.PrintWriter;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
 import java.net.URLEncoder;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -121,7 +124,7 @@ class Sandbox implements Callable<Integer> {
 
     private static final Set<String> SCRIPTS = Set.of(
             "sandbox", "sandboxes", "snapshot", "docker-context", "ghostty-terminfo", "editor", "doctor", "review",
-            "lima-install", "jvm");
+            "lima-install", "jvm", "guest-dirs");
 
     /** What decides which JDK a build wants, as far as it lies at its root. */
     private static final List<String> BUILD_FILES = List.of(".sdkmanrc", ".java-version", ".tool-versions", "pom.xml",
@@ -158,6 +161,18 @@ class Sandbox implements Callable<Integer> {
 
     @Option(names = "--publish", paramLabel = "[HOST:]GUEST", description = "Forward a port to 127.0.0.1. Repeatable.")
     List<String> publishOptions = new ArrayList<>();
+
+    @Option(
+            names = "--forward",
+            paramLabel = "[HOST:]GUEST",
+            description = "Forward a port to 127.0.0.1 until this session ends. Repeatable.")
+    List<String> forwardOptions = new ArrayList<>();
+
+    @Option(
+            names = "--guest-dir",
+            paramLabel = "PATH,...",
+            description = "These directories of the project on the sandbox's disk; none: no more. Repeatable.")
+    List<String> guestDirs = new ArrayList<>();
 
     @Option(names = "--cpus", paramLabel = "N", description = "Processors (default: 4, or all there are).")
     Integer cpus;
@@ -407,9 +422,16 @@ class Sandbox implements Callable<Integer> {
         if (noBase && (rebuildBase || from != null)) {
             throw new Lima.Failure(2, "--no-base goes with neither --rebuild-base nor --from");
         }
+        for (String path : String.join(",", guestDirs).split(",")) {
+            if (!guestDirs.isEmpty() && (path.isEmpty() || path.matches("/.*|[.]|(.*/)?[.][.](/.*)?"))) {
+                throw new Lima.Failure(2, "--guest-dir takes relative paths without .., as in node_modules,app/build,"
+                        + " not '" + path + "'");
+            }
+        }
         addAgents.forEach(Agent::wanted);
         origin();
         publishOptions.forEach(Template::publish);
+        forwardOptions.forEach(o -> Template.publish("--forward", o));
         Resources.size("--memory", memory);
         Resources.size("--disk", disk);
         if (timeout != null) {
@@ -923,6 +945,10 @@ class Sandbox implements Callable<Integer> {
                 Agent.install(wanted, is, lima, talk, host);
             }
         }
+        String directory = directoryIn(is, choice);
+        if (!guestDirs.isEmpty()) {
+            guestDirs(is, directory, String.join(",", guestDirs));
+        }
         if (!addAgents.isEmpty() && command.isEmpty()) {
             return 0;
         }
@@ -944,37 +970,92 @@ class Sandbox implements Callable<Integer> {
         if (!keys.isEmpty()) {
             talk.say("forwarding " + String.join(", ", keys) + " for this session (--no-keys: none)");
         }
-        String directory = directoryIn(is, choice);
-        if (!command.isEmpty() && command.get(0).matches("(.*/)?(mvn|mvnw|gradle|gradlew)")) {
-            prepareBuild(is, Path.of(directory));
+        Optional<Path> onDisk = command.isEmpty() || !command.get(0).matches("(.*/)?(mvn|mvnw|gradle|gradlew)")
+                ? Optional.empty()
+                : prepareBuild(is, Path.of(directory));
+        int code;
+        try (Forwards open = Forwards.open(is, forwardOptions, lima)) {
+            open.ports.forEach((port, guest) -> talk.say("127.0.0.1:" + port + " is port " + guest + " of " + is.name
+                    + " until this session ends"));
+            code = new Session(lima, host, talk).run(is, directory, command, keys);
         }
-        return new Session(lima, host, talk).run(is, directory, command, keys);
+        // Editors and CI look for the test reports here, those of a failed build above all.
+        onDisk.ifPresent(root -> lima.ssh(is.name, Duration.ofMinutes(10), null,
+                "sh " + GUEST_DIRS + "reports " + outputList(root) + " " + Lima.quote(root.toString())));
+        return code;
     }
 
-    /** The JDK for a build is another script's task, once for each state of the files that decide about it. */
-    private void prepareBuild(Instance is, Path directory) {
-        Path project = Places.projectRoot(directory);
+    /** Where a guest keeps which directories of the project lie on its own disk. */
+    private static final String GUEST_DIRS = "/var/lib/sandbox/guest-dirs/";
+
+    private static String outputList(Path project) {
+        return "build-" + Lima.hash(project.toString()).substring(0, 10);
+    }
+
+    /** Another script's task; before each session the guest proves by itself what came of it. */
+    private void guestDirs(Instance is, String directory, String wish) {
+        List<String> script = setup.script("guest-dirs", "GuestDirs").orElseThrow(() -> new Lima.Failure(
+                "guest-dirs.java of this project puts directories on a sandbox's disk: put it beside sandbox.java, or:"
+                        + " jbang guest-dirs.java " + is.name + " " + wish));
+        int code = setup.run(script, is.name, "--dir", directory, wish);
+        if (code != 0) {
+            throw new Lima.Failure(code == 2 ? 2 : 125, "not on the sandbox's disk: " + wish + ", see above");
+        }
+    }
+
+    /**
+     * The JDK and the Maven for a build are another script's task, once for each state of what decides about them. An
+     * outer Maven tells that script more, one word a line in SANDBOX_JVM. The output on the sandbox's disk is a third
+     * one's: wished by SANDBOX_TARGET, else by the POM, else as it was.
+     *
+     * @return the root of the build if its output is on that disk
+     */
+    private Optional<Path> prepareBuild(Instance is, Path directory) {
+        Path mount = is.mounts().stream().map(m -> m.path).filter(directory::startsWith).findFirst().orElse(directory);
+        Path git = Places.projectRoot(directory);
+        Path project = git.startsWith(mount) ? git : mount;
+        Optional<Path> root = Stream.iterate(directory, d -> d != null && d.startsWith(mount), Path::getParent)
+                .filter(d -> Stream.of("pom.xml", "settings.gradle", "settings.gradle.kts", "build.gradle",
+                        "build.gradle.kts").anyMatch(f -> Files.exists(d.resolve(f))))
+                .reduce((inner, outer) -> outer);
         List<String> options = new ArrayList<>(List.of(is.name, project.toString()));
-        Map.of("SANDBOX_JDK", "--jdk", "SANDBOX_JDK_OUTER", "--outer").forEach((variable, option) -> {
-            if (!host.env.getOrDefault(variable, "").isEmpty()) {
-                options.addAll(List.of(option, host.env.get(variable)));
-            }
-        });
+        host.env.getOrDefault("SANDBOX_JVM", "").lines().forEach(options::add);
+        if (!host.env.getOrDefault("SANDBOX_JDK", "").isEmpty()) {
+            options.addAll(List.of("--jdk", host.env.get("SANDBOX_JDK")));
+        }
         StringBuilder state = new StringBuilder(String.join(" ", options));
-        for (String file : BUILD_FILES) {
-            Path path = project.resolve(file);
-            state.append('\n').append(file).append('\n').append(Lima.io(() -> Files.isRegularFile(path,
-                    LinkOption.NOFOLLOW_LINKS) && Files.size(path) <= 1_000_000 // as jvm reads them: any tree's
-                            ? Files.readString(path, ISO_8859_1) : ""));
-        }
+        BUILD_FILES.forEach(f -> state.append('\n').append(f).append('\n').append(Places.text(project.resolve(f))));
+        // Maven's settings have passwords in them, so only the time of their last change goes into what the guest keeps.
+        Stream.concat(Stream.of(host.home().resolve(".m2/settings.xml")), options.stream().map(Path::of))
+                .filter(f -> f.toString().endsWith(".xml") && Files.isRegularFile(f))
+                .forEach(f -> state.append('\n').append(Lima.io(() -> Files.getLastModifiedTime(f))));
         String stamp = Lima.hash(state.toString()).substring(0, 32);
-        Lima.Result there = lima.ssh(is.name, Duration.ofMinutes(1), null, "test -e /var/lib/sandbox/jvm/.stamps/"
-                + stamp + " && echo stamped; command -v javac");
-        if (there.out().startsWith("stamped")) {
-            return;
+        String list = outputList(root.orElse(project));
+        String there = lima.ssh(is.name, Duration.ofMinutes(1), null, "[ \"$(cat "
+                + Lima.quote("/var/lib/sandbox/jvm" + project + "/stamp") + " 2>/dev/null)\" = \"" + stamp
+                + " $(grep -i '_proxy=' /etc/environment 2>/dev/null | sort | cksum)\" ] && echo stamped;"
+                + " cd " + GUEST_DIRS + " 2>/dev/null && [ -e " + list + ".list ] && { echo 'on disk';"
+                + " while IFS= read -r f; do [ " + list + ".read -nt \"$f\" ] || echo changed; done <" + list
+                + ".read; }; command -v javac").out();
+        if (!there.startsWith("stamped")) {
+            prepareJdk(is, project, options, stamp, there.contains("/javac\n"));
         }
+        String wish = host.env.getOrDefault("SANDBOX_TARGET", "");
+        boolean asked = root.isPresent()
+                && (wish.equals("guest") || wish.isEmpty() && Pattern.compile("<lima\\.target>\\s*guest\\s*</")
+                        .matcher(Places.text(root.get().resolve("pom.xml"))).find());
+        boolean onDisk = there.contains("on disk\n");
+        if (onDisk && wish.equals("host")) {
+            guestDirs(is, root.orElse(project).toString(), "--no-build");
+        } else if (asked && !onDisk || there.contains("changed\n")) {
+            guestDirs(is, root.orElse(project).toString(), "--build");
+        }
+        return (asked || onDisk) && !wish.equals("host") ? root : Optional.empty();
+    }
+
+    private void prepareJdk(Instance is, Path project, List<String> options, String stamp, boolean hasOne) {
         Optional<List<String>> script = setup.script("jvm", "Jvm");
-        if (script.isEmpty() && there.out().isBlank()) {
+        if (script.isEmpty() && !hasOne) {
             throw new Lima.Failure(
                     "there is no JDK in " + is.name + " yet. jvm.java of this project installs the one that "
                             + project + " wants: put it beside sandbox.java, or: jbang jvm.java " + is.name);
@@ -2090,6 +2171,12 @@ class Sandbox implements Callable<Integer> {
             return row[b.length()];
         }
 
+        /** A build's file, as jvm reads it; nothing for what is no plain file or too long: the tree may be anybody's. */
+        static String text(Path file) {
+            return Lima.io(() -> Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS) && Files.size(file) <= 1_000_000
+                    ? Files.readString(file, ISO_8859_1) : "");
+        }
+
         private static final String PROBE = ".sandbox-mount-probe-";
 
         /** Up to three entries of a mount that the guest must see too; an empty one gets a file for the moment. */
@@ -2867,11 +2954,15 @@ class Sandbox implements Callable<Integer> {
 
         /** A forward {@code [HOST:]GUEST} on 127.0.0.1, whatever address the guest's program listens on. */
         static Map<String, Object> publish(String option) {
+            return publish("--publish", option);
+        }
+
+        static Map<String, Object> publish(String name, String option) {
             Matcher m = Pattern.compile("(?:([0-9]{1,5}):)?([0-9]{1,5})").matcher(option);
             int guest = m.matches() ? Integer.parseInt(m.group(2)) : 0;
             int host = guest > 0 && m.group(1) != null ? Integer.parseInt(m.group(1)) : guest;
             if (guest < 1 || guest > 65535 || host < 1 || host > 65535) {
-                throw new Lima.Failure(2, "--publish takes [HOST:]GUEST, ports of 1 to 65535, not '" + option + "'");
+                throw new Lima.Failure(2, name + " takes [HOST:]GUEST, ports of 1 to 65535, not '" + option + "'");
             }
             Map<String, Object> forward = new LinkedHashMap<>();
             forward.put("guestIP", "0.0.0.0");
@@ -3498,7 +3589,9 @@ class Sandbox implements Callable<Integer> {
                 }
             });
             String login = login(is, command);
-            return "export PERL_BADLANG=0; command -v perl >/dev/null 2>&1 && exec perl -e " + Lima.quote(WRAPPER) + " "
+            return "[ ! -e " + GUEST_DIRS + "prove ] || sh " + GUEST_DIRS + "prove </dev/null >&2;"
+                    + " export PERL_BADLANG=0; command -v perl >/dev/null 2>&1 && exec perl -e " + Lima.quote(WRAPPER)
+                    + " "
                     + id + " " + (tty ? 1 : 0) + " " + Lima.quote(dir) + settings + " " + login
                     + "; cd " + Lima.quote(dir) + " && exec env -u PERL_BADLANG" + settings + " " + login;
         }
@@ -3592,6 +3685,65 @@ class Sandbox implements Callable<Integer> {
             }
             talk.say(is.name + " does not know the terminal " + term + ": using xterm-256color");
             return "xterm-256color";
+        }
+    }
+
+    /** Ports of a guest on 127.0.0.1 for one session, over our connection to it. */
+    static final class Forwards implements AutoCloseable {
+        final Map<Integer, Integer> ports = new LinkedHashMap<>();
+        private Process guard;
+
+        /** Opens all of them or none. They are closed with this process, however it ends: kill -9 ends the guard's input. */
+        static Forwards open(Instance is, List<String> options, Lima lima) {
+            Forwards forwards = new Forwards();
+            if (options.isEmpty()) {
+                return forwards;
+            }
+            List<String> words = new ArrayList<>();
+            for (String option : options) {
+                Map<String, Object> forward = Template.publish("--forward", option);
+                int port = (int) forward.get("hostPort");
+                int guest = (int) forward.get("guestPort");
+                if (!free(port)) { // ssh would take a forward that another session has for its own
+                    throw new Lima.Failure(
+                            "port " + port + " of this computer is taken by another program. Another one is"
+                                    + " written " + (port == 65535 ? 1024 : port + 1) + ":" + guest);
+                }
+                forwards.ports.put(port, guest);
+                words.addAll(List.of("-L", "127.0.0.1:" + port + ":localhost:" + guest));
+            }
+            List<String> cancel = new ArrayList<>(List.of("sh", "-c",
+                    "trap '' INT HUP TERM; cat >/dev/null; exec \"$@\" >/dev/null 2>&1", "sh"));
+            cancel.addAll(lima.sshCommand(is.name, Stream.concat(Stream.of("-O", "cancel"), words.stream()).toList()));
+            forwards.guard = Lima.io(() -> lima.builder(cancel).redirectErrorStream(true)
+                    .redirectOutput(ProcessBuilder.Redirect.DISCARD).start());
+            Lima.Result r = lima.run(Duration.ofMinutes(1), null, lima.sshCommand(is.name,
+                    Stream.concat(Stream.of("-O", "forward"), words.stream()).toList()));
+            if (r.code() != 0) {
+                forwards.close();
+                throw new Lima.Failure("not forwarded: " + forwards.ports + ": " + r.err().strip());
+            }
+            return forwards;
+        }
+
+        private static boolean free(int port) {
+            try (ServerSocket socket = new ServerSocket()) {
+                socket.setReuseAddress(true);
+                socket.bind(new InetSocketAddress(InetAddress.getLoopbackAddress(), port));
+                return true;
+            } catch (IOException e) {
+                return false;
+            }
+        }
+
+        @Override
+        public void close() {
+            if (guard != null) {
+                Lima.io(() -> {
+                    guard.getOutputStream().close();
+                    return guard.waitFor(10, TimeUnit.SECONDS);
+                });
+            }
         }
     }
 

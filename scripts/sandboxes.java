@@ -373,7 +373,7 @@ class Sandboxes implements Callable<Integer> {
         private Lima.Result sandbox(List<String> words, ProcessBuilder.Redirect out, Function<Process, String> reader) {
             List<String> call = new ArrayList<>(out.equals(ProcessBuilder.Redirect.PIPE) ? List.of()
                     : List.of("sh", "-c", "exec \"$@\" >&2", "sh"));
-            call.addAll(host.sandbox(lima));
+            call.addAll(host.script(lima, "sandbox"));
             call.addAll(words);
             return Lima.io(() -> {
                 ProcessBuilder builder = new ProcessBuilder(call).redirectError(ProcessBuilder.Redirect.INHERIT)
@@ -456,8 +456,14 @@ class Sandboxes implements Callable<Integer> {
             }
         }
 
+        /** What other programs know of a sandbox gets its new name, or goes with it. */
+        void follow(String name, Optional<String> to) {
+            dockerContext(name, to);
+            editors(name, to);
+        }
+
         /** The docker CLI's context of a sandbox, if docker-context made one, gets its new name, or goes with it. */
-        void dockerContext(String name, Optional<String> to) {
+        private void dockerContext(String name, Optional<String> to) {
             for (String line : docker("context", "ls", "--format", "{{json .}}").lines().toList()) {
                 JsonNode context = Lima.io(() -> Lima.Json.MAPPER.readTree(line));
                 if (context.path("Name").asText().equals("lima-" + name)
@@ -470,6 +476,33 @@ class Sandboxes implements Callable<Integer> {
                     docker("context", "rm", "lima-" + name);
                 }
             }
+        }
+
+        /** What editor wrote for a sandbox, for ssh and in Zed's settings. */
+        private void editors(String name, Optional<String> to) {
+            String xdg = Host.mac() ? "" : host.env.getOrDefault("XDG_CONFIG_HOME", "");
+            Path zed = host.path(xdg.isEmpty() ? "~/.config" : xdg).resolve("zed/settings.json");
+            List<String> concerned = Stream.of("ssh", "zed").filter(e -> e.equals("zed")
+                    ? mentions(zed, "\"lima-" + name + "\"")
+                    : mentions(lima.home.resolve("_sandbox/ssh_config"), "/" + name + "/ssh.config\"")).toList();
+            for (String editor : concerned) {
+                List<String> words = List.of(editor, name, to.map("--rename="::concat).orElse("--remove"));
+                try {
+                    List<String> call = new ArrayList<>(host.script(lima, "editor"));
+                    call.addAll(words);
+                    Lima.Result r = lima.run(Duration.ofMinutes(2), null, call);
+                    if (r.code() != 0) {
+                        throw new Lima.Failure(r.err().strip());
+                    }
+                } catch (Lima.Failure failure) {
+                    talk.error(failure.getMessage() + "\nThis is left to do: " + host.sibling("editor") + " "
+                            + String.join(" ", words));
+                }
+            }
+        }
+
+        private static boolean mentions(Path file, String word) {
+            return Files.isRegularFile(file) && Lima.io(() -> Files.readString(file, ISO_8859_1)).contains(word);
         }
 
         private Path dockerSocket(String name) {
@@ -615,7 +648,7 @@ class Sandboxes implements Callable<Integer> {
 
     // ------------------------------------------------------------------------------------------------------ the verbs
 
-    @Command(name = "list", sortOptions = false, description = "Shows the sandboxes, one a line.%n",
+    @Command(name = "list", sortOptions = false, description = {"Shows the sandboxes, one a line.", ""},
             footer = {"", "DISK is what it takes on this computer, of the size that it has; TAGS counts snapshots.",
                     "", "Examples:", "  sandboxes list", "  sandboxes list --json web | jq -r '.[0].sshPort'",
                     "  sandboxes list --bases           what they were cloned from, and its size",
@@ -849,7 +882,7 @@ class Sandboxes implements Callable<Integer> {
         }
     }
 
-    @Command(name = "start", sortOptions = false, description = "Starts sandboxes; a running one stays as it is.%n",
+    @Command(name = "start", sortOptions = false, description = {"Starts sandboxes; a running one stays as it is.", ""},
             footer = {"", "Examples:", "  sandboxes start web", "  sandboxes start --all"})
     static final class Start extends Acting {
         @Mixin
@@ -865,7 +898,7 @@ class Sandboxes implements Callable<Integer> {
         }
     }
 
-    @Command(name = "stop", sortOptions = false, description = "Stops sandboxes, several at once.%n",
+    @Command(name = "stop", sortOptions = false, description = {"Stops sandboxes, several at once.", ""},
             footer = {"", "Examples:", "  sandboxes stop .", "  sandboxes stop web api --force",
                     "  sandboxes stop --all --when-idle"})
     static final class Stop extends Ending {
@@ -882,7 +915,7 @@ class Sandboxes implements Callable<Integer> {
         }
     }
 
-    @Command(name = "restart", sortOptions = false, description = "Stops sandboxes and starts them again.%n",
+    @Command(name = "restart", sortOptions = false, description = {"Stops sandboxes and starts them again.", ""},
             footer = {"", "Examples:", "  sandboxes restart web", "  sandboxes restart . --when-idle"})
     static final class Restart extends Ending {
         @Mixin
@@ -933,7 +966,7 @@ class Sandboxes implements Callable<Integer> {
                 talk.say("there is no sandbox " + n + " (any more)");
                 if (n.matches("[A-Za-z0-9][A-Za-z0-9._-]*") && !n.startsWith("base-")) { // limactl may have deleted it
                     forget(n);
-                    dockerContext(n, Optional.empty());
+                    follow(n, Optional.empty());
                     Lima.io(() -> Files.deleteIfExists(Reset.journal(lima, n)));
                 }
             });
@@ -1003,7 +1036,7 @@ class Sandboxes implements Callable<Integer> {
             lock.making("delete " + box.name, null);
             life(box.name).delete(box.name);
             forget(box.name);
-            dockerContext(box.name, Optional.empty());
+            follow(box.name, Optional.empty());
             Lima.io(() -> Files.deleteIfExists(Reset.journal(lima, box.name)));
             lock.making("", null);
             talk.say(box.name + " is deleted");
@@ -1011,8 +1044,8 @@ class Sandboxes implements Callable<Integer> {
     }
 
     @Command(name = "reset", sortOptions = false,
-            description = {"Makes a sandbox anew: the same directories, resources, template and published",
-                    "ports, and nothing else of what it was.%n"},
+            description = {"Makes a sandbox anew.",
+                    "Its directories, resources, template and published ports stay, and nothing else.%n"},
             footer = {"", "Examples:", "  sandboxes reset web", "  sandboxes reset . --yes --force"})
     static final class Reset extends Ending {
         @Parameters(paramLabel = "NAME", description = "Its name, or a directory that it has mounted.")
@@ -1035,7 +1068,7 @@ class Sandboxes implements Callable<Integer> {
             if (before.isEmpty() && !Files.exists(journal)) {
                 one(name, all()); // says that there is none
             }
-            host.sandbox(lima); // before anything goes: is there a sandbox command at all?
+            host.script(lima, "sandbox"); // before anything goes: is there a sandbox command at all?
             boolean running = Files.exists(journal) ? Lima.io(() -> Files.readString(journal)).startsWith("Running")
                     : before.map(b -> !b.is("Stopped") || Files.exists(owed(its))).orElse(true);
             if (before.isPresent()) {
@@ -1196,7 +1229,7 @@ class Sandboxes implements Callable<Integer> {
     }
 
     @Command(name = "rename", sortOptions = false,
-            description = "Gives a sandbox another name; its snapshots come along.%n",
+            description = {"Gives a sandbox another name; its snapshots come along.", ""},
             footer = {"", "Example:", "  sandboxes rename web shop"})
     static final class Rename extends Ending {
         @Parameters(paramLabel = "NAME", index = "0", description = "Its name, or a directory that it has mounted.")
@@ -1291,7 +1324,7 @@ class Sandboxes implements Callable<Integer> {
 
         private void move(String name, Life.Lock lock) {
             hand(name, to);
-            dockerContext(name, Optional.of(to));
+            follow(name, Optional.of(to));
             lock.making("delete " + name, null);
             life(name).delete(name);
             forget(name);
@@ -1541,7 +1574,7 @@ class Sandboxes implements Callable<Integer> {
             name = "ports",
             customSynopsis = "sandboxes ports [OPTIONS] NAME%n",
             description = {
-                    "Shows what listens in a sandbox and what of it is forwarded; opens and closes", "forwards.", "",
+                    "Shows what listens in a sandbox; opens and closes forwards of it.", "",
                     "A forward works at once, on 127.0.0.1, until the sandbox stops. With --keep it",
                     "is also written down and made by Lima from the next start on.%n"
             },
@@ -1759,9 +1792,9 @@ class Sandboxes implements Callable<Integer> {
             name = "clone",
             customSynopsis = "sandboxes clone [OPTIONS] SOURCE NAME [DIR]%n",
             description = {
-                    "Makes the sandbox NAME as a copy of a stopped one, all that is in it included,",
-                    "or of one of its snapshots. With DIR it sees that directory in place of",
-                    "SOURCE's.%n"
+                    "Copies a stopped sandbox, or one of its snapshots.", "",
+                    "All that is in it comes along. With DIR the copy sees that directory in place",
+                    "of SOURCE's.%n"
             },
             sortOptions = false,
             footer = {"", "Examples:", "  sandboxes clone myapp experiment",
@@ -1942,8 +1975,8 @@ class Sandboxes implements Callable<Integer> {
             name = "usage",
             customSynopsis = "sandboxes usage [--json] [NAME...]%n",
             description = {
-                    "Shows what sandboxes use: memory, disk and Docker as their guests tell, and what",
-                    "they take of this computer's disk. Without NAME all of them.%n"
+                    "Shows what sandboxes use of memory, disk and this computer's disk.", "",
+                    "The guests tell of theirs, and of Docker. Without NAME all of them.%n"
             },
             sortOptions = false,
             footer = {"", "Examples:", "  sandboxes usage", "  sandboxes usage --json myapp"})
@@ -2004,8 +2037,9 @@ class Sandboxes implements Callable<Integer> {
             name = "trim",
             customSynopsis = "sandboxes trim [OPTIONS] NAME...|--all%n",
             description = {
-                    "Gives disk that running sandboxes no longer need back to this computer: apt's",
-                    "downloads, with --docker unused images, containers and networks too.%n"
+                    "Gives disk that running sandboxes no longer need back to this computer.", "",
+                    "That is apt's downloads, with --docker unused images, containers and networks",
+                    "too.%n"
             },
             sortOptions = false,
             footer = {"", "Examples:", "  sandboxes trim myapp", "  sandboxes trim --all --docker"})
@@ -2045,10 +2079,11 @@ class Sandboxes implements Callable<Integer> {
             name = "cp",
             customSynopsis = "sandboxes cp SRC DST%n",
             description = {
-                    "Copies a file or a directory into a sandbox or out of it; one of SRC and DST is",
-                    "NAME:PATH. DST is a directory that exists, or the copy's own name. A - stands",
-                    "for stdin or stdout. A link as SRC stands for what it points to; of the links in a",
-                    "directory that is copied out, those that lead out of it are left out.%n"
+                    "Copies a file or a directory into a sandbox or out of it.", "",
+                    "One of SRC and DST is NAME:PATH. DST is a directory that exists, or the copy's",
+                    "own name. A - stands for stdin or stdout. A link as SRC stands for what it",
+                    "points to; of the links in a directory that is copied out, those that lead out",
+                    "of it are left out.%n"
             },
             sortOptions = false,
             footer = {"", "Examples:", "  sandboxes cp notes.txt myapp:/tmp/", "  sandboxes cp myapp:~/report ./report",
@@ -2213,7 +2248,32 @@ class Sandboxes implements Callable<Integer> {
     /** The words for a shell's own completion. Names and tags are looked up in files, so that a Tab costs nothing. */
     static final class Completion {
         private static final String AGENTS = "claude codex gemini opencode copilot";
-        private static final String LOOK = """
+        /** What the scripts beside this one take, each verb (-: none) with its options; CompletionTest holds them to it. */
+        static final String OTHERS = """
+                sandbox - --dir --name --mount --mount-none --read-only --force-dir --publish --forward --guest-dir \
+                --cpus --memory --disk --template --vm-type --ca --timeout --from --no-base --rebuild-base --add-agent \
+                --env --no-keys --rm --foreign --yes --quiet --print-template --help --version
+                snapshot create --tag --force --when-idle --foreign --method --help
+                snapshot list --quiet --json --help
+                snapshot apply --tag --force --when-idle --foreign --no-keep --help
+                snapshot try --force --when-idle --foreign --keep --discard --help
+                snapshot delete --tag --force --when-idle --foreign --help
+                docker-context use --help
+                docker-context create --all --help
+                docker-context list --json --help
+                docker-context env --shell --help
+                docker-context remove --all --help
+                ghostty-terminfo - --all --term --as --help
+                jvm - --jdk --outer --maven --settings --profiles --tail --print --json --help
+                doctor - --fix --json --url --help
+                guest-dirs - --dir --build --help
+                lima-install - --yes --check --dir --version --help
+                editor zed --print --remove --rename --via --forward --help
+                editor vscode --print --remove --rename --help
+                editor idea --print --remove --rename --help
+                editor ssh --print --remove --rename --help
+                """;
+        private static final String BASH = """
                 _sandboxes_names() {
                     command grep -l 'kind=sandbox' "${LIMA_HOME:-$HOME/.lima}"/*/lima.yaml 2>/dev/null |
                         sed 's|/lima.yaml$||; s|.*/||'
@@ -2221,33 +2281,25 @@ class Sandboxes implements Callable<Integer> {
                 _sandboxes_tags() {
                     command ls "${LIMA_HOME:-$HOME/.lima}/_sandbox/snapshots/$1" 2>/dev/null
                 }
-                """;
-        private static final String BASH = LOOK + """
                 _sandboxes() {
-                    local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[0]##*/} at=1 words=
-                    local verb=${COMP_WORDS[1]}
-                    case $command/$verb in
-                        sandbox/snapshot) command=snapshot at=2 verb=${COMP_WORDS[2]} ;;
-                    esac
-                    if [ "$command" = snapshot ]; then
-                        case $((COMP_CWORD - at)) in
-                            0) words='create list apply delete try' ;;
-                            1) words=$(_sandboxes_names) ;;
-                            *) words=$(_sandboxes_tags "${COMP_WORDS[at + 1]}") ;;
+                    local script=${COMP_WORDS[0]##*/} at=1 words=
+                    if [ "$script" = sandbox ] && [ "$COMP_CWORD" -gt 1 ]; then
+                        case ${COMP_WORDS[1]} in
+                            SCRIPTS) script=${COMP_WORDS[1]} at=2 ;;
+                            VERBS) script=sandboxes ;;
                         esac
-                    elif [ "$COMP_CWORD" = 1 ]; then
-                        words='VERBS'
-                        [ "$command" = sandboxes ] || words="$words snapshot $(_sandboxes_names)"
-                    else
-                        case $verb in
-                OPTIONS
-                            *) [ "$COMP_CWORD" = 2 ] && words='AGENTS' ;;
-                        esac
-                        case " VERBS " in *" $verb "*) words="$words $(_sandboxes_names)" ;; esac
                     fi
-                    COMPREPLY=($(compgen -W "$words" -- "$word"))
+                    case $script/$((COMP_CWORD - at))/${COMP_WORDS[at]} in
+                        sandbox/0/*) words="FIRST OPTIONS-OF-SANDBOX $(_sandboxes_names)" ;;
+                        sandbox/1/*) words='AGENTS' ;;
+                        sandbox/*) ;;
+                EACH
+                    esac
+                    [ "$script" != snapshot ] || [ $((COMP_CWORD - at)) -lt 2 ] ||
+                        words="$words $(_sandboxes_tags "${COMP_WORDS[at + 1]}")"
+                    COMPREPLY=($(compgen -W "$words" -- "${COMP_WORDS[COMP_CWORD]}"))
                 }
-                complete -o default -F _sandboxes sandbox sandboxes snapshot
+                complete -o default -F _sandboxes sandbox NAMES
                 """;
         private static final String FISH = """
                 function __sandboxes_names
@@ -2259,46 +2311,80 @@ class Sandboxes implements Callable<Integer> {
                     set -l words (commandline -opc)
                     ls $home/_sandbox/snapshots/$words[-1] 2>/dev/null
                 end
-                function __sandboxes_snapshot_at
+                # Are the words a call of script $1, its verb $2 (-: any), with $3 words before this one?
+                function __sandboxes_in
                     set -l words (commandline -opc)
-                    test "$words[2]" = snapshot; and set -e words[1]
-                    string match -q '*snapshot' -- $words[1]; and test (count $words) -eq $argv[1]
+                    set words[1] (string replace -r '.*/' '' -- $words[1])
+                    if test "$words[1]" = sandbox
+                        if contains -- "$words[2]" NAMES
+                            set -e words[1]
+                        else if contains -- "$words[2]" VERBS
+                            set words[1] sandboxes
+                        end
+                    end
+                    test "$words[1]" = $argv[1]; and test (count $words) $argv[3..]
+                    and begin; test $argv[2] = -; or test "$words[2]" = $argv[2]; end
                 end
-                function __sandboxes_at
-                    test (count (commandline -opc)) -eq $argv[1]
-                end
-                complete -c sandboxes -f
-                complete -c snapshot -c sandbox -n '__sandboxes_snapshot_at 1' -f -a 'create list apply delete try'
-                complete -c snapshot -c sandbox -n '__sandboxes_snapshot_at 2' -f -a '(__sandboxes_names)'
-                complete -c snapshot -c sandbox -n '__sandboxes_snapshot_at 3' -f -a '(__sandboxes_tags)'
-                complete -c sandbox -n '__sandboxes_at 1' -f -a 'VERBS snapshot (__sandboxes_names)'
-                complete -c sandbox -n '__sandboxes_at 2; and not __fish_seen_subcommand_from VERBS snapshot' -a 'AGENTS'
-                complete -c sandboxes -n '__sandboxes_at 1' -a 'VERBS'
-                complete -c sandboxes -n 'not __sandboxes_at 1' -a '(__sandboxes_names)'
-                complete -c sandbox -n '__fish_seen_subcommand_from VERBS' -f -a '(__sandboxes_names)'
-                OPTIONS
+                complete -c sandbox -n '__sandboxes_in sandbox - -eq 1' -f -a 'FIRST (__sandboxes_names)'
+                complete -c sandbox -n '__sandboxes_in sandbox - -eq 2' -a 'AGENTS'
+                complete -c sandbox -c snapshot -n '__sandboxes_in snapshot - -ge 3' -f -a '(__sandboxes_tags)'
+                EACH
                 """;
 
         private Completion() {}
 
+        /** A script's verb (-: it has none) and its options. */
+        private record Row(String script, String verb, List<String> options) {}
+
         /** The script for a shell, with the verbs and options that picocli knows. */
         static String of(String shell, CommandLine.Model.CommandSpec spec) {
-            Map<String, List<String>> options = new LinkedHashMap<>();
-            spec.subcommands().forEach((verb, line) -> options.put(verb, line.getCommandSpec().options().stream()
-                    .map(CommandLine.Model.OptionSpec::longestName).toList()));
-            boolean fish = shell.equals("fish");
-            if (!fish && !shell.equals("bash") && !shell.equals("zsh")) {
+            if (!List.of("bash", "zsh", "fish").contains(shell)) {
                 throw new Lima.Failure(2, "--completion takes bash, zsh or fish, not '" + shell + "'");
             }
-            String each = options.entrySet().stream().map(e -> fish ? e.getValue().stream().map(o -> "complete -c"
-                    + " sandbox -c sandboxes -n '__fish_seen_subcommand_from " + e.getKey() + "' -l " + o.substring(2))
-                    .collect(Collectors.joining("\n"))
-                    : "            " + e.getKey() + ") words='" + String.join(" ", e.getValue()) + "' ;;")
-                    .collect(Collectors.joining("\n"));
+            List<Row> rows = new ArrayList<>();
+            spec.subcommands().forEach((verb, line) -> rows.add(new Row("sandboxes", verb, line.getCommandSpec()
+                    .options().stream().map(CommandLine.Model.OptionSpec::longestName).toList())));
+            OTHERS.lines().map(line -> List.of(line.split(" +", -1)))
+                    .forEach(line -> rows.add(new Row(line.get(0), line.get(1), line.subList(2, line.size()))));
+            Map<String, String> verbs = new LinkedHashMap<>();
+            rows.forEach(row -> verbs.merge(row.script, row.verb, (some, more) -> some + " " + more));
+            String own = verbs.get("sandboxes");
+            List<String> scripts = verbs.keySet().stream().filter(s -> !s.equals("sandbox")).toList();
+            boolean fish = shell.equals("fish");
+            String each = verbs.entrySet().stream().filter(e -> !e.getValue().equals("-"))
+                    .map(e -> fish ? fish(e.getKey(), "-", "-eq 1", e.getValue())
+                            : "        " + e.getKey() + "/0/*) words='" + e.getValue() + "' ;;")
+                    .collect(Collectors.joining("\n", "", "\n"))
+                    + rows.stream().filter(row -> fish || !row.script.equals("sandbox"))
+                            .map(row -> fish ? fish(row) : bash(row)).collect(Collectors.joining("\n"));
+            Row sandbox = rows.stream().filter(row -> row.script.equals("sandbox")).findFirst().orElseThrow();
             return (shell.equals("zsh")
                     ? "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n"
-                    : "") + (fish ? FISH : BASH).replace("OPTIONS", each).replace("AGENTS", AGENTS)
-                            .replace("VERBS", String.join(" ", options.keySet()));
+                    : "") + (fish ? FISH : BASH).replace("EACH", each).replace("AGENTS", AGENTS)
+                            .replace("SCRIPTS", String.join(" | ", scripts)).replace("NAMES", String.join(" ", scripts))
+                            .replace("OPTIONS-OF-SANDBOX", String.join(" ", sandbox.options))
+                            .replace("FIRST", own + " " + String.join(" ", scripts))
+                            .replace("VERBS", fish ? own : own.replace(" ", " | "));
+        }
+
+        private static String bash(Row row) {
+            return "        " + row.script + (row.verb.equals("-") ? "/*" : "/*/" + row.verb) + ") words=\""
+                    + String.join(" ", row.options) + (row.script.equals("lima-install") ? "" : " $(_sandboxes_names)")
+                    + "\" ;;";
+        }
+
+        private static String fish(Row row) {
+            String count = row.script.equals("sandbox") ? "-eq 1" : row.verb.equals("-") ? "-ge 1" : "-ge 2";
+            return (List.of("sandbox", "lima-install").contains(row.script) ? ""
+                    : fish(row.script, row.verb, count, "(__sandboxes_names)") + "\n")
+                    + row.options.stream().map(o -> "complete -c sandbox -c " + row.script + " -n '__sandboxes_in "
+                            + row.script + " " + row.verb + " " + count + "' -l " + o.substring(2))
+                            .collect(Collectors.joining("\n"));
+        }
+
+        private static String fish(String script, String verb, String count, String words) {
+            return "complete -c sandbox -c " + script + " -n '__sandboxes_in " + script + " " + verb + " " + count
+                    + "' -f -a '" + words + "'";
         }
     }
 
@@ -2555,9 +2641,12 @@ class Sandboxes implements Callable<Integer> {
             return command.contains("sandboxes") ? command.replace("sandboxes", script) : command + " " + script;
         }
 
-        /** How {@code sandbox} is started from here: beside us on the class path, as a file, or by its JBang name. */
-        List<String> sandbox(Lima lima) {
-            if (Sandboxes.class.getResource("Sandbox.class") != null) {
+        /** How sandbox or editor is started from here: beside us on the class path, as a file, or by its JBang name. */
+        List<String> script(Lima lima, String script) {
+            boolean sandbox = script.equals("sandbox");
+            String spelled = sandbox ? entry() : sibling(script);
+            String type = sandbox ? "Sandbox" : "Editor";
+            if (Sandboxes.class.getResource(type + ".class") != null) {
                 String path = Stream.of(Sandboxes.class, CommandLine.class, JsonNode.class, ObjectMapper.class,
                         com.fasterxml.jackson.core.JsonParser.class,
                         com.fasterxml.jackson.annotation.JsonProperty.class,
@@ -2567,21 +2656,22 @@ class Sandboxes implements Callable<Integer> {
                         .distinct().collect(Collectors.joining(File.pathSeparator));
                 return List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                         "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-cp", path,
-                        "-Dsandbox.command=" + entry(), "dev.limasandbox.Sandbox");
+                        "-Dsandbox.command=" + spelled, "dev.limasandbox." + type);
             }
             String jbang = lima.which("jbang");
             boolean alone = command.equals("jbang sandboxes.java");
-            Path file = cwd.resolve("sandbox.java");
-            String alias = !alone ? entry().replaceFirst("^jbang ", "")
-                    : Files.exists(file) ? file.toString() : catalog() ? "sandbox@org" : "";
+            Path file = cwd.resolve(script + ".java");
+            String alias = !alone ? spelled.replaceFirst("^jbang ", "")
+                    : Files.exists(file) ? file.toString() : catalog() ? script + "@org" : "";
             if (command.startsWith("jbang ") && !jbang.equals("jbang") && !alias.isEmpty()) {
                 return List.of(jbang, alias);
             }
             if (!lima.which("sandbox").equals("sandbox")) {
-                return List.of(lima.which("sandbox"));
+                return sandbox ? List.of(lima.which("sandbox")) : List.of(lima.which("sandbox"), script);
             }
-            throw new Lima.Failure("this needs sandbox.java of this project, which makes and starts sandboxes. To get"
-                    + " it: put it here beside sandboxes.java, or\n  jbang app install sandbox@org");
+            throw new Lima.Failure("this needs " + script + ".java of this project"
+                    + (sandbox ? ", which makes and starts sandboxes" : "") + ". To get it: put it here beside"
+                    + " sandboxes.java, or\n  jbang app install " + script + "@org");
         }
 
         /** Does JBang know this project's catalog? */

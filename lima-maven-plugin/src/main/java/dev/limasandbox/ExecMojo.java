@@ -11,17 +11,23 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import javax.inject.Inject;
+import org.apache.maven.execution.MavenExecutionRequest;
 import org.apache.maven.lifecycle.DefaultLifecycles;
 import org.apache.maven.plugin.MojoExecutionException;
 import org.apache.maven.plugin.MojoFailureException;
 import org.apache.maven.plugins.annotations.Mojo;
 import org.apache.maven.plugins.annotations.Parameter;
 import org.apache.maven.project.MavenProject;
+import org.eclipse.aether.RepositorySystem;
+import org.eclipse.aether.artifact.DefaultArtifact;
+import org.eclipse.aether.resolution.ArtifactRequest;
+import org.eclipse.aether.resolution.ArtifactResolutionException;
 
 /**
  * Runs a command, or Maven itself, in the project's sandbox; makes or starts the sandbox if need be.
@@ -46,11 +52,28 @@ class ExecMojo extends LimaMojo {
     @Parameter(property = "lima.output", defaultValue = "terminal")
     private String output;
 
+    /**
+     * Ports of the sandbox to reach from this computer while the command runs, [HOST:]GUEST,…; from the command line or
+     * settings.xml only. Without it quarkus:dev and spring-boot:run get 8080.
+     */
+    @Parameter(property = "lima.publish")
+    private String publish;
+
+    /**
+     * Lets a debugger into the tests: at 127.0.0.1:5005, or the port that this is, and they wait for it. From the command
+     * line or settings.xml only.
+     */
+    @Parameter(property = "lima.debug")
+    private String debug;
+
     private final DefaultLifecycles lifecycles;
 
+    private final RepositorySystem repositories;
+
     @Inject
-    ExecMojo(DefaultLifecycles lifecycles) {
+    ExecMojo(DefaultLifecycles lifecycles, RepositorySystem repositories) {
         this.lifecycles = lifecycles;
+        this.repositories = repositories;
     }
 
     @Override
@@ -65,28 +88,51 @@ class ExecMojo extends LimaMojo {
             throw new MojoExecutionException("lima.output is terminal or log, not " + output);
         }
         CommandWords.Read read = read();
-        List<String> command = read.maven() ? maven(read.words()) : read.words();
-        String shown = command.stream().map(w -> w.replaceFirst("^(-D[^=]+)=.*", "$1=…"))
-                .map(w -> w.matches("[A-Za-z0-9_./:=,!…+-]+") ? w : Sandbox.Lima.quote(w))
-                .collect(Collectors.joining(" "));
+        debug = userOnly("lima.debug", debug);
         if (inside()) {
-            getLog().info(shown + "   (in this sandbox)");
-            end(shown, direct(command, where()));
+            List<String> command = command(read, Runtime.getRuntime().availableProcessors());
+            getLog().info(shown(command) + "   (in this sandbox)");
+            end(shown(command), direct(command, where()));
             return;
         }
         if (dir == null) { // else this Maven has read nothing in there
-            Trust.changed(root()).ifPresent(getLog()::warn);
+            Trust.changed(root(), session.getProjects()).ifPresent(getLog()::warn);
         }
-        ensureNamed();
-        getLog().info("in the sandbox of " + root() + ", in " + where() + ": " + shown);
         List<String> words = new ArrayList<>(List.of("--no-keys"));
         String env = onlyFromUser("lima.env");
         Stream.of(env == null ? new String[0] : env.split("[, ]+")).filter(n -> !n.isEmpty())
                 .forEach(n -> words.addAll(List.of("--env", n)));
-        words.addAll(named());
-        words.add("--");
+        Ports.of(read.words(), userOnly("lima.publish", publish), debug)
+                .forEach(p -> words.addAll(List.of("--forward", p)));
+        Sandbox.Instance is = ensured();
+        List<String> command = command(read, is.cpus);
+        if (read.maven()) {
+            jvmOptions = ofThisMaven();
+        }
+        getLog().info("in the sandbox " + is.name + ", in " + where() + ": " + shown(command));
+        words.addAll(List.of("--name", is.name, "--dir", where().toString(), "--"));
         words.addAll(command);
-        end(shown, output.equals("log") ? logged(words) : sandbox(where(), words));
+        end(shown(command), output.equals("log") ? logged(words) : sandbox(where(), words));
+    }
+
+    private List<String> command(CommandWords.Read read, int cpus) throws MojoExecutionException {
+        return read.maven() ? maven(list(Ports.options(debug), read.words()), cpus) : read.words();
+    }
+
+    /** The command as one line for the user; of properties only the names, as a value may be a secret. */
+    private static String shown(List<String> command) {
+        return command.stream().map(w -> w.replaceFirst("^(-D[^=]+)=.*", "$1=…"))
+                .map(w -> w.matches("[A-Za-z0-9_./:=,!…+-]+") ? w : Sandbox.Lima.quote(w))
+                .collect(Collectors.joining(" "));
+    }
+
+    /** What counts from the user only; set in a POM's configuration it is an error too, as it is in its properties. */
+    private String userOnly(String property, String value) throws MojoExecutionException {
+        String said = onlyFromUser(property);
+        if (said == null && value != null) {
+            throw fromProject(property, "a POM");
+        }
+        return said;
     }
 
     private CommandWords.Read read() throws MojoExecutionException {
@@ -120,13 +166,11 @@ class ExecMojo extends LimaMojo {
     }
 
     /** ./mvnw of the build if there is one, else Maven as the sandbox has it, with what the outer one was told. */
-    private List<String> maven(List<String> words) throws MojoExecutionException {
+    private List<String> maven(List<String> words, int cpus) throws MojoExecutionException {
         Path wrapper = root().resolve("mvnw");
         String forward = onlyFromUser("lima.forward");
         Set<String> names = forward == null ? Set.of() : Set.of(forward.strip().split("[, ]+"));
         boolean whole = !bound() && (dir == null || where().equals(basedir.toPath()));
-        int cpus = session.getRequest().getDegreeOfConcurrency() < 2 ? 0
-                : inside() ? Runtime.getRuntime().availableProcessors() : found().map(is -> is.cpus).orElse(0);
         Handed handed = Handed.of(session.getRequest(), whole, names, cpus);
         if (!handed.leftOut().isEmpty()) {
             getLog().info("properties that stay out: " + String.join(", ", handed.leftOut())
@@ -135,10 +179,34 @@ class ExecMojo extends LimaMojo {
         return list(list(List.of(Files.isExecutable(wrapper) ? wrapper.toString() : "mvn"), handed.options()), words);
     }
 
-    /** A sandbox with an insisted name that is not there yet gets the build's root, not this module's directory. */
-    private void ensureNamed() throws MojoExecutionException {
-        if (isNamed() && found().isEmpty()) {
-            StartMojo.start(this);
+    /** What the sandbox's Maven is to have of this one: its version, and what its settings say of repositories. */
+    private List<String> ofThisMaven() throws MojoExecutionException {
+        List<String> options = new ArrayList<>(jvmOptions);
+        MavenExecutionRequest request = session.getRequest();
+        Stream.of(request.getUserSettingsFile(), request.getGlobalSettingsFile()).filter(f -> f != null && f.isFile())
+                .forEach(f -> options.addAll(List.of("--settings", f.getAbsolutePath())));
+        if (!request.getActiveProfiles().isEmpty()) {
+            options.addAll(List.of("--profiles", String.join(",", request.getActiveProfiles())));
+        }
+        repository().ifPresent(r -> options.addAll(List.of("--tail", r.toString())));
+        if (!Files.isExecutable(root().resolve("mvnw"))) {
+            String version = session.getSystemProperties().getProperty("maven.version", "");
+            mavenZip(version).ifPresent(
+                    zip -> options.addAll(List.of("--maven", version, "--maven-zip", zip.toString())));
+        }
+        return options;
+    }
+
+    /** The running Maven as it is distributed: from the local repository, else downloaded as a plugin would be. */
+    private Optional<Path> mavenZip(String version) {
+        try {
+            return Optional.of(repositories.resolveArtifact(session.getRepositorySession(), new ArtifactRequest(
+                    new DefaultArtifact("org.apache.maven", "apache-maven", "bin", "zip", version),
+                    session.getCurrentProject().getRemotePluginRepositories(), null)).getArtifact().getFile().toPath());
+        } catch (ArtifactResolutionException e) {
+            getLog().warn("Maven " + version + " cannot be had for the sandbox, which takes its distribution's: "
+                    + e.getMessage());
+            return Optional.empty();
         }
     }
 

@@ -6,7 +6,6 @@ import java.io.FileInputStream;
 import java.io.InputStream;
 import java.io.PrintWriter;
 import java.io.Writer;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -43,9 +42,23 @@ abstract class LimaMojo extends AbstractMojo {
     @Parameter(property = "lima.dir")
     File dir;
 
+    /**
+     * Lets the Maven in the sandbox read this computer's ~/.m2/repository, which is mounted read-only. Only from the
+     * command line or settings.xml.
+     */
+    @Parameter(property = "lima.hostRepository", defaultValue = "false")
+    boolean hostRepository;
+
     /** The JDK in the sandbox, 21 for example. Without it: what the project says, else the one that Maven runs on here. */
     @Parameter(property = "lima.jdk")
     String jdk;
+
+    /**
+     * Where the modules' build output lies: guest (on the sandbox's own disk, which is faster; on this computer are only the
+     * test reports) or host (where it is seen from here). Without it: as it was; at first, host.
+     */
+    @Parameter(property = "lima.target")
+    String target;
 
     @Parameter(defaultValue = "${basedir}", readonly = true, required = true)
     File basedir;
@@ -72,6 +85,9 @@ abstract class LimaMojo extends AbstractMojo {
     private void checkAim() throws MojoExecutionException {
         if (dir != null && onlyFromUser("lima.dir") == null) {
             throw fromProject("lima.dir", "a POM");
+        }
+        if (target != null && !target.matches("guest|host")) {
+            throw new MojoExecutionException("lima.target is guest or host, not " + target);
         }
         Path root = Sandbox.Places.real(root());
         if (name != null && session.getUserProperties().getProperty("lima.name") == null
@@ -125,12 +141,7 @@ abstract class LimaMojo extends AbstractMojo {
         return name != null && !name.isBlank();
     }
 
-    /** NAME on the command line of sandbox. */
-    List<String> named() {
-        return isNamed() ? List.of("--name", target()) : List.of(target());
-    }
-
-    /** The same for sandboxes and snapshot. */
+    /** NAME on the command line of sandbox, sandboxes and snapshot. */
     String target() {
         return isNamed() ? name.strip() : ".";
     }
@@ -139,16 +150,18 @@ abstract class LimaMojo extends AbstractMojo {
      * A parameter by which the guest sees more of this computer: it counts only from the command line or from
      * settings.xml, never from what lies in the project, which an agent may have written.
      *
-     * @throws MojoExecutionException if a POM or .mvn/maven.config sets it
+     * @throws MojoExecutionException if a POM or a file in .mvn sets it
      */
     String onlyFromUser(String property) throws MojoExecutionException {
-        String typed = session.getUserProperties().getProperty(property);
-        File top = session.getRequest().getMultiModuleProjectDirectory(); // Maven reads it as if it had been typed
-        Path config = (top == null ? basedir : top).toPath().resolve(".mvn/maven.config");
-        if (typed != null && Sandbox.Lima.io(() -> Files.isRegularFile(config)
-                && Files.readString(config, StandardCharsets.ISO_8859_1).contains(property))) {
-            throw fromProject(property, config.toString());
+        File top = session.getRequest().getMultiModuleProjectDirectory();
+        Path root = Sandbox.Places.real((top == null ? basedir : top).toPath());
+        File settings = session.getRequest().getUserSettingsFile();
+        for (Path file : Trust.dotMvn(root)) { // Maven takes some of them as if they had been typed
+            if (Trust.text(file).contains(property)) {
+                throw fromProject(property, file.toString());
+            }
         }
+        String typed = session.getUserProperties().getProperty(property);
         if (typed != null) {
             return typed;
         }
@@ -157,6 +170,9 @@ abstract class LimaMojo extends AbstractMojo {
                     || session.getRequest().getActiveProfiles().contains(profile.getId())
                     || profile.getActivation() != null && profile.getActivation().isActiveByDefault();
             if (active && profile.getProperties().getProperty(property) != null) {
+                if (settings != null && Sandbox.Places.real(settings.toPath()).startsWith(root)) {
+                    throw fromProject(property, settings.toString());
+                }
                 return profile.getProperties().getProperty(property);
             }
         }
@@ -167,20 +183,72 @@ abstract class LimaMojo extends AbstractMojo {
         return null;
     }
 
-    private static MojoExecutionException fromProject(String property, String where) {
+    static MojoExecutionException fromProject(String property, String where) {
         return new MojoExecutionException(property + " in " + where
-                + " does not count: it would show the sandbox more of"
-                + " this computer. It is taken from the command line (-D" + property + "=…) or from settings.xml");
+                + " does not count: it would open more between the sandbox"
+                + " and this computer. It is taken from the command line (-D" + property + "=…) or from settings.xml");
+    }
+
+    /**
+     * The sandbox, made or started if need be. In a build that is done once, whatever the number of its modules and
+     * threads, until a goal changes the sandbox's state.
+     */
+    Sandbox.Instance ensured() throws MojoExecutionException {
+        synchronized (LimaMojo.class) {
+            if (session.getRequest().getData().get(started()) instanceof Sandbox.Instance is) {
+                return is;
+            }
+            Optional<Path> repository = repository();
+            List<String> words = list(repository.map(r -> List.of("--no-keys", "--mount", r.toString()))
+                    .orElse(List.of("--no-keys")),
+                    isNamed() ? List.of("--name", target(), "--dir", root().toString()) : List.of(target()));
+            if (sandbox(root(), list(words, List.of("--", "true"))) != 0) {
+                throw new MojoExecutionException(
+                        "the sandbox of " + root() + " could not be made or started, see above."
+                                + " 'sandbox .' in a terminal tells more; mvn lima:status shows what there is");
+            }
+            Sandbox.Instance is = found().orElseThrow(
+                    () -> new MojoExecutionException(
+                            "the sandbox is gone again: somebody deleted it; the same call again"));
+            session.getRequest().getData().put(started(), is);
+            return is;
+        }
+    }
+
+    /** The host's Maven repository, if the sandbox is to read it: never another directory that something names. */
+    Optional<Path> repository() throws MojoExecutionException {
+        String asked = onlyFromUser("lima.hostRepository");
+        if (hostRepository && asked == null) {
+            throw fromProject("lima.hostRepository", "a POM");
+        }
+        Path repository = Path.of(System.getenv().getOrDefault("HOME", "/"), ".m2/repository");
+        if (asked == null || asked.equals("false")) {
+            return Optional.empty();
+        }
+        if (!Files.isDirectory(repository)) {
+            throw new MojoExecutionException("lima.hostRepository: there is no directory " + repository);
+        }
+        return Optional.of(Sandbox.Places.real(repository));
+    }
+
+    private String started() throws MojoExecutionException {
+        return "lima " + target() + " " + root();
     }
 
     // ------------------------------------------------------------------------------------------------------ the engine
 
+    /** What {@code jvm} is told, before a run of Maven, of the one out here; one word each. */
+    List<String> jvmOptions = List.of("--outer", "" + Runtime.version().feature());
+
     /** This process's environment, and what it says of the JDK. */
     Map<String, String> environment() {
         Map<String, String> env = new TreeMap<>(System.getenv());
-        env.put("SANDBOX_JDK_OUTER", "" + Runtime.version().feature());
+        env.put("SANDBOX_JVM", String.join("\n", jvmOptions));
         if (jdk != null) {
             env.put("SANDBOX_JDK", jdk);
+        }
+        if (target != null) {
+            env.put("SANDBOX_TARGET", target);
         }
         return env;
     }
@@ -201,12 +269,14 @@ abstract class LimaMojo extends AbstractMojo {
 
     /** Calls {@code sandboxes VERB}, which must succeed. */
     void sandboxes(String... words) throws MojoExecutionException {
+        session.getRequest().getData().remove(started());
         check(words[0], Sandboxes.run(
                 new Sandboxes.Host(System.getenv(), root(), log(), log(), stdin(), "sandboxes", 0), words));
     }
 
     /** Calls {@code snapshot VERB}, which must succeed. */
     void snapshot(String... words) throws MojoExecutionException {
+        session.getRequest().getData().remove(started());
         check("snapshot " + words[0], Snapshot.run(
                 new Snapshot.Host(System.getenv(), root(), log(), log(), stdin(), "snapshot", false), words));
     }

@@ -8,11 +8,14 @@ import org.apache.maven.plugins.annotations.Parameter;
 @Mojo(name = "rollback", requiresProject = false, threadSafe = true)
 class RollbackMojo extends LimaMojo {
     /** The tag of the snapshot. */
-    @Parameter(property = "lima.tag", required = true)
+    @Parameter(property = "lima.tag")
     private String tag;
 
     @Override
     void work() throws MojoExecutionException {
+        if (tag == null) { // not required=true: Maven would ask for it under lima.skip too
+            throw new MojoExecutionException("which snapshot? -Dlima.tag=TAG; 'sandbox snapshot list .' shows them");
+        }
         snapshot("apply", target(), tag);
     }
 }

@@ -13,7 +13,8 @@ class ShellMojo extends LimaMojo {
         if ((Sandbox.Host.terminals() & 3) != 3) {
             throw new MojoExecutionException("there is no terminal for a shell; a command runs without one: lima:exec");
         }
-        int code = sandbox(where(), list(List.of("--no-keys"), named()));
+        int code = sandbox(where(),
+                List.of("--no-keys", "--name", ensured().name, "--dir", where().toString()));
         if (code == 125) {
             throw new MojoExecutionException("could not open a shell, see above");
         }

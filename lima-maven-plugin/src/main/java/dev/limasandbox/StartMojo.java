@@ -1,6 +1,5 @@
 package dev.limasandbox;
 
-import java.util.List;
 import org.apache.maven.plugin.MojoExecutionException;
 import org.apache.maven.plugins.annotations.LifecyclePhase;
 import org.apache.maven.plugins.annotations.Mojo;
@@ -10,16 +9,6 @@ import org.apache.maven.plugins.annotations.Mojo;
 class StartMojo extends LimaMojo {
     @Override
     void work() throws MojoExecutionException {
-        start(this);
-    }
-
-    /** Modules that build at the same time wait for one another at the sandbox's lock. */
-    static void start(LimaMojo mojo) throws MojoExecutionException {
-        List<String> words = list(List.of("--no-keys"), mojo.named());
-        boolean missing = mojo.isNamed() && mojo.found().isEmpty();
-        words = list(words, missing ? List.of("--dir", mojo.root().toString()) : List.of());
-        if (mojo.sandbox(mojo.root(), list(words, List.of("--", "true"))) != 0) {
-            throw new MojoExecutionException("the sandbox could not be started, see above");
-        }
+        ensured();
     }
 }

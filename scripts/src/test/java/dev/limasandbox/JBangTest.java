@@ -54,30 +54,32 @@ class JBangTest {
         server.stop(0);
     }
 
+    /** JBang knows a build again by its text, so what was built from a copy alone need not be built for the alias. */
     @TestFactory
-    Stream<DynamicTest> eachScriptAloneBuildsAndRuns() {
+    Stream<DynamicTest> eachScriptBuildsAloneAndItsAliasRunsFromAServer() {
         return Programs.scripts().stream().map(script -> {
             String file = script.getFileName().toString();
+            String name = file.replace(".java", "");
             return DynamicTest.dynamicTest(file, () -> {
                 Path folder = Files.createTempDirectory(temporary, "alone");
                 Files.copy(script, folder.resolve(file));
                 jbang(folder, "build", file).exits(0);
-                String help = run(folder, "run", file, "--help").exits(0).out();
-                assertTrue(help.contains("Usage:"), help);
+                String help = run(folder, "run", name + "@" + url("catalog.json"), "--help").exits(0).out();
+                assertTrue(help.contains("Usage: " + name), help);
             });
         });
+    }
+
+    private static String url(String file) {
+        return "http://localhost:" + server.getAddress().getPort() + "/" + file;
     }
 
     @Test
     void catalogsWorkFromAServer() throws IOException {
         Path folder = Files.createTempDirectory(temporary, "user");
-        for (String catalog : List.of("catalog.json", "jbang-catalog.json")) {
-            String alias = "sandbox@http://localhost:" + server.getAddress().getPort() + "/" + catalog;
-            String help = run(folder, "run", alias, "--help").exits(0).out();
-            assertTrue(help.contains("Usage:"), help);
-        }
-        String catalog = "http://localhost:" + server.getAddress().getPort() + "/catalog.json";
-        jbang(folder, "catalog", "add", "--name", "org", catalog).exits(0);
+        String help = run(folder, "run", "sandbox@" + url("jbang-catalog.json"), "--help").exits(0).out();
+        assertTrue(help.contains("Usage:"), help);
+        jbang(folder, "catalog", "add", "--name", "org", url("catalog.json")).exits(0);
         String command = jbang(folder, "run", "sandbox@org", "--version").exits(255).out();
         assertTrue(command.contains("'-Dsandbox.command=jbang sandbox@org'"), command);
         run(folder, "run", "sandbox@org", "--version").exits(0);
@@ -89,6 +91,14 @@ class JBangTest {
         String hint = run(folder, Map.of("PATH", limactl.getParent() + ":" + System.getenv("PATH")), "run",
                 "sandbox@org", "stop", "myapp").exits(2).err();
         assertTrue(hint.contains("jbang sandboxes@org stop myapp"), hint);
+
+        jbang(folder, "app", "install", "sandbox@org").exits(0);
+        program(limactl.resolveSibling("jbang"), "line=$('" + java() + "' -jar '" + JBANG + "' \"$@\")\n"
+                + "[ $? -eq 255 ] && eval \"exec $line\"");
+        String path = apps() + ":" + limactl.getParent() + ":" + System.getenv("PATH");
+        String installed = Programs.run(folder, jbangs(path), "", List.of("sh", "-c", "sandbox --nonsense")).exits(2)
+                .err();
+        assertTrue(installed.contains("Usage: jbang sandbox@org [OPTIONS]"), installed);
     }
 
     @Test
@@ -146,16 +156,22 @@ class JBangTest {
     private static Programs.Result jbang(Path folder, String... words) {
         List<String> command = new ArrayList<>(List.of(java(), "-jar", JBANG.toString()));
         command.addAll(List.of(words));
-        return Programs.run(
-                folder,
-                Map.of(
-                        "JBANG_DIR", temporary.resolve("jbang").toString(),
-                        "JBANG_NO_VERSION_CHECK", "true",
-                        "JBANG_RUNTIME_SHELL", "bash",
-                        "JBANG_STDIN_NOTTY", "true",
-                        "NO_COLOR", "1"),
-                "",
-                command);
+        return Programs.run(folder, jbangs(apps() + ":" + System.getenv("PATH")), "", command);
+    }
+
+    /** Where {@code jbang app install} puts commands. It is on the PATH, else JBang would write it into ~/.bashrc. */
+    private static Path apps() {
+        return temporary.resolve("jbang/bin");
+    }
+
+    private static Map<String, String> jbangs(String path) {
+        return Map.of(
+                "JBANG_DIR", temporary.resolve("jbang").toString(),
+                "JBANG_NO_VERSION_CHECK", "true",
+                "JBANG_RUNTIME_SHELL", "bash",
+                "JBANG_STDIN_NOTTY", "true",
+                "NO_COLOR", "1",
+                "PATH", path);
     }
 
     /** What the `jbang` of an installation does: it hands the printed command line to a shell. */

@@ -143,14 +143,16 @@ class LauncherTest {
     }
 
     @Test
-    void onThePathItIsCalledByItsName() throws IOException {
+    void byALinkOnThePathItIsCalledByItsNameAndPassesVerbsOn() throws IOException {
         Path bin = Files.createDirectories(temporary.resolve("bin"));
         link(bin.resolve("sandbox"), launcher);
         Map<String, String> path = Map.of("PATH", bin + ":" + System.getenv("PATH"));
-        Programs.Result result = Programs.run(temporary, path, "", List.of("sh", "-c", "sandbox x"));
-        assertEquals(
-                List.of("Sandbox", "sandbox", "<x>"),
-                result.exits(0).out().lines().toList());
+        Map<String, List<String>> expected = Map.of(
+                "sandbox x", List.of("Sandbox", "sandbox", "<x>"),
+                "sandbox stop x", List.of("Sandboxes", "sandbox", "<stop>", "<x>"),
+                "sandbox docker-context x", List.of("DockerContext", "sandbox docker-context", "<x>"));
+        expected.forEach((typed, lines) -> assertEquals(lines,
+                Programs.run(temporary, path, "", List.of("sh", "-c", typed)).exits(0).out().lines().toList()));
     }
 
     @Test

@@ -60,6 +60,7 @@ final class HostAgent {
         booted = guest.boot(sshPort);
         Sh.write(instance.file("qemu.pid"), guest.driverPid(booted) + "\n", "rw-------");
         event(Map.of("sshLocalPort", sshPort));
+        Monitor.open(instance);
         Faults.at("booted");
         inBackground(this::becomeReady);
         if (progress) {
@@ -271,7 +272,7 @@ final class HostAgent {
         }
     }
 
-    private static void inBackground(Runnable work) {
+    static void inBackground(Runnable work) {
         Thread thread = new Thread(work);
         thread.setDaemon(true);
         thread.start();

@@ -51,6 +51,10 @@ final class Cli {
         return this;
     }
 
+    Map<String, String> environment() {
+        return environment;
+    }
+
     Cli input(byte[] bytes) {
         input = bytes;
         return this;

@@ -127,6 +127,12 @@ class SandboxesListTest {
         assertEquals("clean", complete(file, "snapshot apply listed c"));
         assertEquals("clean", complete(file, "./sandbox snapshot apply listed c"));
         assertEquals("apply", complete(file, "./sandbox snapshot ap"));
+        assertEquals("--discard", complete(file, "snapshot try listed --di"));
+        assertEquals("create listed --all", complete(file, "sandbox docker-context cr") + " "
+                + complete(file, "docker-context env lis") + " " + complete(file, "docker-context remove --a"));
+        assertEquals("docker-context --jdk",
+                complete(file, "sandbox docker") + " " + complete(file, "jvm listed --jd"));
+        assertEquals("--publish", complete(file, "sandbox --pub"));
         world.cli().run("sandboxes", "--completion", "tcsh").exits(2).errHas("bash, zsh or fish");
     }
 
@@ -138,6 +144,8 @@ class SandboxesListTest {
                 "sandbox rena", "rename", "sandbox listed cl", "claude", "sandboxes stop --when", "--when-idle",
                 "snapshot apply listed cl", "clean", "sandbox snapshot apply listed cl", "clean",
                 "sandbox snapshot ap", "apply"));
+        wanted.putAll(Map.of("sandbox docker-context cr", "create", "docker-context env lis", "listed",
+                "jvm listed --jd", "--jdk", "sandbox --pub", "--publish", "sandbox docker-c", "docker-context"));
         Map<String, String> seen = new TreeMap<>();
         wanted.keySet().forEach(line -> seen.put(line, world.run(world.home, "fish", "--no-config", "-c",
                 "source " + file + "; complete -C '" + line + "'").strip().replaceAll("\\s+", " ")));
