@@ -2264,14 +2264,13 @@ class Sandboxes implements Callable<Integer> {
                 docker-context list --json --help
                 docker-context env --shell --help
                 docker-context remove --all --help
-                editor - --via --forward --print --remove --rename --help
-                ghostty-terminfo - --all --term --as --help
-                jvm - --jdk --outer --maven --maven-zip --settings --profiles --tail --print --json --help
-                lima-install - --yes --check --dir --version --help
                 editor zed --print --remove --rename --via --forward --help
                 editor vscode --print --remove --rename --help
                 editor idea --print --remove --rename --help
                 editor ssh --print --remove --rename --help
+                ghostty-terminfo - --all --term --as --help
+                jvm - --jdk --outer --maven --maven-zip --settings --profiles --tail --print --json --help
+                lima-install - --yes --check --dir --version --help
                 """;
         private static final String BASH = """
                 _sandboxes_names() {
