@@ -157,7 +157,7 @@ class Editor {
                     description = {"How Zed gets there: by its 'settings' (default); by 'ssh',",
                             "that is by what 'editor ssh' does; by 'port', that is by the",
                             "address of this boot, with nothing written."}) String via,
-            @Option(names = "--forward", paramLabel = "PORT[:GUEST]",
+            @Option(names = "--forward", paramLabel = "[HOST:]GUEST",
                     description = "A port of the sandbox to have here; repeatable.") List<String> forwards) {
         if (!via.matches("settings|ssh|port")) {
             throw new Lima.Failure(2, "--via is settings, ssh or port, not '" + via + "'");
@@ -513,13 +513,13 @@ class Editor {
         }
 
         private static String quoted(String word) {
-            return Lima.io(() -> Lima.JSON.writeValueAsString(word));
+            return Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(word));
         }
 
         private static String forward(String ports) {
             Matcher m = Pattern.compile("([0-9]{1,5})(?::([0-9]{1,5}))?").matcher(ports);
             if (!m.matches()) {
-                throw new Lima.Failure(2, "--forward takes PORT or PORT:GUEST, not '" + ports + "'");
+                throw new Lima.Failure(2, "--forward takes GUEST or HOST:GUEST, not '" + ports + "'");
             }
             return "{ \"local_port\": " + m.group(1) + ", \"remote_port\": "
                     + Optional.ofNullable(m.group(2)).orElse(m.group(1)) + " }";
@@ -984,7 +984,6 @@ class Editor {
                         + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
 
         private static final Pattern REASON = Pattern.compile("level=(?:fatal|error) msg=\"((?:[^\"\\\\]|\\\\.)*)\"");
-        private static final ObjectMapper JSON = new ObjectMapper();
 
         final Map<String, String> env;
         final Path home;
@@ -1053,7 +1052,12 @@ class Editor {
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> JSON.readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
+        }
+
+        /** A class of its own, so that it is set up when it is needed first: it takes as long as a call over ssh. */
+        static final class Json {
+            static final ObjectMapper MAPPER = new ObjectMapper();
         }
 
         /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
@@ -1073,7 +1077,9 @@ class Editor {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            Path socket = state("s").resolve(hash(name).substring(0, 8));
+            Path plain = state("s").resolve(name);
+            Path socket = plain.toString().length() <= 85 ? plain
+                    : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }

@@ -18,6 +18,7 @@ assert log =~ /typed +Running/
 assert log.contains('kept')
 assert log.contains('typed is stopped')
 assert log.contains('lima:rollback')
+assert log =~ /typed is stopped[\s\S]*its own repository is kept/
 ['3.8.8', '4.0.0-rc-6'].each {
     assert log =~ "Apache Maven $it[\\s\\S]*?INNER \\[-B\\] \\[-T\\] \\[1\\] \\[package\\] in typed of typed"
 }

@@ -276,10 +276,9 @@ class DoctorTest {
     void aNameTooLongADirectoryThatIsGoneAndPortsThatAreTaken() throws IOException {
         world.limactl("stop", "doc");
         Path twin = world.lima.resolve("t" + "w".repeat(70) + "n");
-        try (ServerSocket taken = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-            int port = taken.getLocalPort();
-            world.limactl("edit", "doc", "--tty=false", "--set",
-                    ".portForwards = [{\"guestPort\": 80, \"hostPort\": " + port + "}] + .portForwards");
+        int port = freePort();
+        world.at(project).run("ports", "doc", "--add", port + ":80", "--keep").exits(0);
+        try (ServerSocket taken = new ServerSocket(port, 1, InetAddress.getLoopbackAddress())) {
             Files.move(project, project.resolveSibling("moved"));
             doctor(world.cli(), "doc").exits(1).outHas("doc: port: its port " + port + " is taken by another program",
                     "sandbox ports doc --remove " + port, "doc: mount-gone: " + project + ", which it mounts, is",
@@ -296,8 +295,13 @@ class DoctorTest {
             }
         }
         assertEquals(List.of(), troubles());
-        world.limactl("edit", "doc", "--tty=false", "--set", "del(.portForwards[0])");
-        world.at(project).run("doc", "true").exits(0);
+        world.at(project).run("ports", "doc", "--remove", "" + port).exits(0);
+    }
+
+    private static int freePort() throws IOException {
+        try (ServerSocket any = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+            return any.getLocalPort();
+        }
     }
 
     @Test
@@ -372,6 +376,7 @@ class DoctorTest {
     @Test
     void whatElseGoesWrongWithin() {
         world.run(project, "git", "init", "-q");
+        inGuest("echo >/etc/gitconfig"); // where sandbox has its mounts trusted
         guestProgram("git", "GIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec /usr/bin/git \"$@\"");
         guestProgram("date", "case \" $* \" in *' -s '*) rm \"$0\" ;; *) echo $(($(/bin/date +%s) - 100)) ;; esac");
         guestProgram("journalctl", "echo '[1] Out of memory: Killed process 7 (node) total-vm:1kB'");

@@ -292,7 +292,7 @@ class EditorTest {
         run("ssh", "edit-1", "/tmp").exits(2).errHas("/tmp");
         run("zed", "edit-1", "--via", "ssh", "--forward", "1").exits(2).errHas("ports NAME --add PORT");
         run("zed", "edit-1", "--via", "air").exits(2).errHas("settings, ssh or port");
-        run("zed", "edit-1", "--forward", "x").exits(2).errHas("PORT or PORT:GUEST");
+        run("zed", "edit-1", "--forward", "x").exits(2).errHas("GUEST or HOST:GUEST");
         run("zed", "../x\"y", "--remove").exits(2);
         run("--help").exits(0).outHas("Examples:", "editor ssh myapp");
         run("zed", "--help").exits(0).outHas("Examples:", "--forward");
