@@ -32,8 +32,10 @@ import java.security.MessageDigest;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -66,6 +68,7 @@ import picocli.CommandLine.Parameters;
 @Command(
         name = "doctor",
         sortOptions = false,
+        exitCodeOnExecutionException = 125,
         customSynopsis = "doctor [NAME] [--fix] [--json] [--url URL]%n",
         description = {
                 "Says what is wrong with this computer and its sandboxes, why, and what to do.",
@@ -170,8 +173,9 @@ class Doctor implements Callable<Integer> {
             findings = done.isEmpty() ? findings : examine(false);
         }
         if (json) {
-            caller.out.println(findings.stream().map(f -> Lima.io(() -> Lima.JSON.writeValueAsString(row(f, done))))
-                    .collect(Collectors.joining(",\n ", "[", "]")));
+            caller.out.println(
+                    findings.stream().map(f -> Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(row(f, done))))
+                            .collect(Collectors.joining(",\n ", "[", "]")));
         } else {
             report(findings);
         }
@@ -190,7 +194,7 @@ class Doctor implements Callable<Integer> {
                         "Update it. On an older macOS QEMU works: brew install qemu,\nthen: {sandbox} --vm-type qemu NAME"),
                 new Check("homebrew", "there is no Homebrew",
                         b -> bad(mac() && limaLacks() && Stream.of("brew", "/opt/homebrew/bin/brew",
-                                "/usr/local/bin/brew").noneMatch(p -> Files.isExecutable(Path.of(lima.which(p)))), ""),
+                                "/usr/local/bin/brew").allMatch(this::missing), ""),
                         "On macOS Lima comes by Homebrew.",
                         "How to get it: https://brew.sh\nthen: {lima-install}"),
                 new Check("lima", "Lima is not installed", b -> bad(missing("limactl"), ""),
@@ -229,7 +233,7 @@ class Doctor implements Callable<Integer> {
                 new Check("space", "{it} are free where {home} lies", b -> space(),
                         "A machine whose disk cannot grow is paused by QEMU, or breaks.",
                         "{sandboxes} usage\n{sandboxes} trim --all --docker      removes what Docker does not use\n"
-                                + "{sandboxes} delete --unused-bases\nlimactl prune                        downloads"),
+                                + "{sandboxes} delete --unused-bases\nlimactl prune      removes downloaded images"),
                 new Check("path", "the path of {home} is too long", b -> bad(
                         lima.home.resolve("_sandbox/s/12345678").toString().length() > 85, ""),
                         "A Unix socket's path has 104 bytes at most on macOS, 108 on Linux.",
@@ -327,7 +331,7 @@ class Doctor implements Callable<Integer> {
                         "{ghostty-terminfo} {name}"),
                 new Check("dns", "it finds no address: {it}", said("dns"),
                         "Its resolver does not answer, or this computer's (VPN?). ping proves nothing either way: Lima's"
-                                + " network does not pass it on.",
+                                + " network may not pass it on.",
                         "{sandbox} {name} cat /etc/resolv.conf\n{sandboxes} restart {name}      after a change of"
                                 + " network here"),
                 new Check("proxy", "its proxy does not let it through: {it}", said("proxy"),
@@ -340,7 +344,7 @@ class Doctor implements Callable<Integer> {
                                 + " <company.pem"),
                 new Check("internet", "it does not reach {url}: {it}", said("internet"),
                         "A firewall or VPN of this computer keeps it back, or the other side is down. ping proves"
-                                + " nothing either way: Lima's network does not pass it on.",
+                                + " nothing either way: Lima's network may not pass it on.",
                         "Here, for comparison: curl -I {url}"));
     }
 
@@ -348,6 +352,8 @@ class Doctor implements Callable<Integer> {
 
     private List<JsonNode> instances = List.of();
     private String listFailed;
+    /** What programs of this computer said, each asked once for a whole look. */
+    private final Map<List<String>, Lima.Result> answers = new HashMap<>();
     /** The sandbox that is meant, once it is known: it may be gone after it was mended. */
     private String named;
 
@@ -355,7 +361,7 @@ class Doctor implements Callable<Integer> {
     private List<Finding> examine(boolean first) {
         List<Finding> findings = new ArrayList<>();
         list();
-        ofThisComputer().forEach(c -> findings.addAll(ask(c, new Box(Lima.JSON.createObjectNode()))));
+        ofThisComputer().forEach(c -> findings.addAll(ask(c, new Box(Lima.Json.MAPPER.createObjectNode()))));
         if (word != null && first && !limaLacks() && listFailed == null) {
             named = caller.sandbox(word, instances).path("name").asText();
         }
@@ -391,6 +397,7 @@ class Doctor implements Callable<Integer> {
     private void list() {
         listFailed = null;
         instances = List.of();
+        answers.clear();
         if (limaLacks() || run("id", "-u").out().strip().equals("0")) {
             return;
         }
@@ -419,7 +426,7 @@ class Doctor implements Callable<Integer> {
         long mends = bad.stream().filter(f -> f.check.fix != null).count();
         if (bad.isEmpty()) {
             findings.stream().collect(Collectors.groupingBy(f -> f.box.name, LinkedHashMap::new, Collectors.mapping(
-                    f -> f.check.name, Collectors.toCollection(java.util.LinkedHashSet::new))))
+                    f -> f.check.name, Collectors.toCollection(LinkedHashSet::new))))
                     .forEach((name, checks) -> caller.out.println(wrapped((name.isEmpty() ? "this computer" : name)
                             + ": " + String.join(", ", checks), "    ")));
             caller.out.println("all is well: " + findings.size() + " checks");
@@ -489,15 +496,17 @@ class Doctor implements Callable<Integer> {
     }
 
     private Lima.Result run(String... command) {
-        try {
-            return lima.run(Duration.ofMinutes(1), null, List.of(command));
-        } catch (Lima.Failure notThere) {
-            return new Lima.Result(127, "", notThere.getMessage());
-        }
+        return answers.computeIfAbsent(List.of(command), c -> {
+            try {
+                return lima.run(Duration.ofMinutes(1), null, c);
+            } catch (Lima.Failure notThere) {
+                return new Lima.Result(127, "", notThere.getMessage());
+            }
+        });
     }
 
     private boolean missing(String program) {
-        return !program.contains("/") && lima.which(program).equals(program);
+        return program.contains("/") ? !Files.isExecutable(Path.of(program)) : lima.which(program).equals(program);
     }
 
     // --------------------------------------------------------------------------------------------------- this computer
@@ -553,9 +562,9 @@ class Doctor implements Callable<Integer> {
         if (mac() || !qemuTold().isEmpty() || missing("qemu-system-" + arch())) {
             return List.of();
         }
-        Lima.Result r = lima.run(Duration.ofSeconds(20), "quit\n", List.of("sh", "-c", "ulimit -c 0; exec \"$@\"", "sh",
+        Lima.Result r = run("sh", "-c", "ulimit -c 0; echo quit | exec \"$@\"", "sh",
                 "qemu-system-" + arch(), "-machine", (arch().equals("aarch64") ? "virt" : "q35") + ",accel=kvm",
-                "-cpu", "host", "-S", "-display", "none", "-nodefaults", "-monitor", "stdio"));
+                "-cpu", "host", "-S", "-display", "none", "-nodefaults", "-monitor", "stdio");
         Path device = Path.of("/dev/kvm");
         String is = r.code() == 0 ? "" : !Files.exists(device) ? "none"
                 : !Files.isReadable(device) || !Files.isWritable(device) ? "forbidden" : "broken";
@@ -744,7 +753,7 @@ class Doctor implements Callable<Integer> {
             return List.of();
         }
         return List.of(b.read("ha.stderr.log").lines().filter(l -> l.matches("\\{.*\"level\":\"(fatal|error)\".*"))
-                .map(l -> Lima.io(() -> Lima.JSON.readTree(l)).path("msg").asText())
+                .map(l -> Lima.io(() -> Lima.Json.MAPPER.readTree(l)).path("msg").asText())
                 .reduce((a, last) -> last).orElse("it was ended before"));
     }
 
@@ -850,7 +859,7 @@ class Doctor implements Callable<Integer> {
 
             command -v curl >/dev/null || exit
             code=0
-            why=$(curl -sS -o /dev/null --connect-timeout 10 -m 20 "$url" 2>&1) || code=$?
+            why=$(curl -sS -o /dev/null --connect-timeout 10 -m 20 --url "$url" 2>&1) || code=$?
             why=$(echo "$why" | head -n 1)
             through=$(env | grep -i '^https*_proxy=' | head -n 1 | sed 's#=[a-z0-9]*://#=#; s/=[^@]*@/=/; s/.*=/, through /')
             case "$code $why" in
@@ -858,7 +867,7 @@ class Doctor implements Callable<Integer> {
               6\\ *) echo "dns $why" ;;
               35\\ * | 51\\ * | 60\\ * | 77\\ *)
                 echo "tls $why$through"
-                curl -svk -o /dev/null -m 20 "$url" 2>&1 | sed -n 's/^[*] *issuer: / Its certificate is by /p' | head -n 1
+                curl -svk -o /dev/null -m 20 --url "$url" 2>&1 | sed -n 's/^[*] *issuer: / Its certificate is by /p' | head -n 1
                 ;;
               5\\ * | 97\\ * | *[Pp]roxy* | *CONNECT*) echo "proxy $why$through" ;;
               *) [ -n "$through" ] && echo "proxy $why$through" || echo "internet $why" ;;
@@ -905,7 +914,7 @@ class Doctor implements Callable<Integer> {
     private Lima.Result overSsh(Box b, String script) {
         try {
             return lima.run(Duration.ofSeconds(90), script, lima.sshCommand(b.name, List.of("-S", "none", "-o",
-                    "ConnectTimeout=10"), "sh -s"));
+                    "ConnectTimeout=20"), "sh -s"));
         } catch (Lima.Failure tooLong) {
             return new Lima.Result(255, "", tooLong.getMessage());
         }
@@ -1037,8 +1046,14 @@ class Doctor implements Callable<Integer> {
         }
 
         static boolean sees(JsonNode instance, Path dir) {
+            return mounts(instance).anyMatch(dir::startsWith);
+        }
+
+        /** The directories that it has mounted; sandbox mounts one with an odd name by a link to it. */
+        static Stream<Path> mounts(JsonNode instance) {
             return StreamSupport.stream(instance.path("config").path("mounts").spliterator(), false)
-                    .anyMatch(m -> dir.startsWith(m.path("location").asText()));
+                    .map(m -> Path.of(m.path("location").asText()))
+                    .map(p -> Lima.io(() -> Files.isSymbolicLink(p) && Files.exists(p) ? p.toRealPath() : p));
         }
 
         static boolean runs(JsonNode instance) {
@@ -1084,7 +1099,6 @@ class Doctor implements Callable<Integer> {
                         + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
 
         private static final Pattern REASON = Pattern.compile("level=(?:fatal|error) msg=\"((?:[^\"\\\\]|\\\\.)*)\"");
-        private static final ObjectMapper JSON = new ObjectMapper();
 
         final Map<String, String> env;
         final Path home;
@@ -1153,7 +1167,12 @@ class Doctor implements Callable<Integer> {
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> JSON.readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
+        }
+
+        /** A class of its own, so that it is set up when it is needed first: it takes as long as a call over ssh. */
+        static final class Json {
+            static final ObjectMapper MAPPER = new ObjectMapper();
         }
 
         /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
@@ -1173,7 +1192,9 @@ class Doctor implements Callable<Integer> {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            Path socket = state("s").resolve(hash(name).substring(0, 8));
+            Path plain = state("s").resolve(name);
+            Path socket = plain.toString().length() <= 85 ? plain
+                    : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }
@@ -1515,8 +1536,10 @@ class Doctor implements Callable<Integer> {
         }
 
         void disconnect(String name) {
-            lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
-            Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+            if (Files.exists(lima.socket(name))) {
+                lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
+                Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+            }
         }
 
         /** Stops an instance, a broken one too; twice is no error. Its guest is asked first, then the power is cut. */

@@ -33,6 +33,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.security.MessageDigest;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -43,6 +44,9 @@ import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BiConsumer;
+import java.util.function.BiFunction;
+import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -51,27 +55,24 @@ import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
 /**
  * {@code editor zed|vscode|idea|ssh NAME [DIR]}: the editor's window is here, its language servers, terminals and tasks
- * are in the sandbox. {@link #call()} tells the story; {@link Ssh} is what {@code ~/.ssh/config} gets, {@link Zed} what
- * Zed's settings get, both through {@link UserFile}, as those files are the user's.
+ * are in the sandbox. Each verb is a method; {@link Ssh} is what {@code ~/.ssh/config} gets, {@link Zed} what Zed's
+ * settings get, both through {@link UserFile}, as those files are the user's.
  */
 @Command(
         name = "editor",
-        sortOptions = false,
-        customSynopsis = "editor zed|vscode|idea|ssh NAME [DIR] [OPTIONS]%n",
+        synopsisSubcommandLabel = "zed|vscode|idea|ssh",
         description = {
-                "Opens a directory of a running sandbox in an editor of this computer, over ssh.",
-                "",
-                "zed     Zed, by an entry in its settings (--via has two other ways)",
-                "vscode  VS Code with Remote-SSH, by what 'editor ssh' does",
-                "idea    IntelliJ IDEA or JetBrains Gateway, by what 'editor ssh' does",
-                "ssh     makes 'ssh lima-NAME' work, and with it any editor that reads",
-                "        ~/.ssh/config, to which it adds one Include line%n"
+                "Opens a directory of a sandbox in an editor of this computer.", "",
+                "Its language servers, terminals and tasks run in the sandbox, over ssh.",
+                "NAME is the sandbox, '.' that of this directory.%n"
         },
+        commandListHeading = "Verbs:%n",
         footer = {
                 "",
                 "Examples:",
@@ -82,73 +83,54 @@ import picocli.CommandLine.Parameters;
                 "  editor zed myapp --print                only show what it would do",
                 "  editor zed myapp --remove               takes the entry out of the settings",
                 "",
+                "'editor VERB --help' tells more of each.",
                 "Exit codes: 0, 125 for failures, 2 for usage."
         })
-class Editor implements Callable<Integer> {
-    /** What can be opened: its programs, in the order they are looked for, and how to get it. */
-    enum Kind {
-        ZED("Zed", "zed|zeditor|zedit|/Applications/Zed.app/Contents/MacOS/cli",
-                "brew install --cask zed", "https://zed.dev/download"), VSCODE("VS Code",
-                        "code|codium|code-insiders|/Applications/Visual Studio Code.app/Contents/Resources/app/bin/code",
-                        "brew install --cask visual-studio-code",
-                        "https://code.visualstudio.com/download"), IDEA("JetBrains Gateway",
-                                "gateway|jetbrains-gateway|idea|/Applications/IntelliJ IDEA.app/Contents/MacOS/idea",
-                                "brew install --cask jetbrains-gateway",
-                                "https://www.jetbrains.com/remote-development/gateway/"), SSH("ssh", "", "", "");
+class Editor {
+    /** What can be opened: its name, its programs in the order they are looked for, how to get it. */
+    private record App(String title, List<String> programs, String installation) {
 
-        final String title;
-        private final String programs;
-        final String installation;
-
-        Kind(String title, String programs, String mac, String elsewhere) {
-            this.title = title;
-            this.programs = programs;
-            this.installation = System.getProperty("os.name").startsWith("Mac") ? mac : elsewhere;
-        }
+        static final App ZED = new App("Zed", List.of("zed", "zeditor", "zedit",
+                "/Applications/Zed.app/Contents/MacOS/cli"), "https://zed.dev/download");
+        static final App VSCODE = new App("VS Code", List.of("code", "codium", "code-insiders",
+                "/Applications/Visual Studio Code.app/Contents/Resources/app/bin/code"),
+                "https://code.visualstudio.com/download");
+        static final App IDEA = new App("JetBrains Gateway", List.of("gateway", "jetbrains-gateway", "idea",
+                "/Applications/IntelliJ IDEA.app/Contents/MacOS/idea"),
+                "https://www.jetbrains.com/remote-development/gateway/");
 
         /** Its program here; /sbin/zed is another one, the event daemon of ZFS. */
         Optional<String> program(Lima lima) {
-            return Stream.of(programs.split("\\|")).map(p -> p.startsWith("/") ? p : lima.which(p))
+            return programs.stream().map(p -> p.startsWith("/") ? p : lima.which(p))
                     .filter(p -> p.startsWith("/") && !p.endsWith("/sbin/zed") && Files.isExecutable(Path.of(p)))
                     .findFirst();
         }
     }
 
-    @Parameters(index = "0", paramLabel = "EDITOR", description = "zed, vscode, idea or ssh.")
-    String which;
+    /** What every verb takes. */
+    static final class Wanted {
+        @Parameters(index = "0", paramLabel = "NAME", description = "The sandbox; '.' is this directory's.")
+        String name;
 
-    @Parameters(index = "1", paramLabel = "NAME", description = "The sandbox; '.' is this directory's.")
-    String word;
+        @Option(names = "--print", description = "Show what would be written and started, and do nothing.")
+        boolean print;
 
-    @Parameters(index = "2", paramLabel = "DIR", arity = "0..1",
-            description = "The directory to open (default: this one, else its first mount).")
-    String dir;
+        @Option(names = "--remove", description = "Take out again what was written for this sandbox.")
+        boolean remove;
 
-    @Option(names = "--via", paramLabel = "WAY", defaultValue = "settings",
-            description = {"How Zed gets there: 'settings' (default); 'ssh' for ~/.ssh/config, as the others;",
-                    "'port' for its present address, with nothing written anywhere."})
-    String via;
+        @Option(names = "--rename", paramLabel = "NEW",
+                description = "What was written is for NEW from now on ('sandboxes rename' does it).")
+        String renamed;
+    }
 
-    @Option(names = "--forward", paramLabel = "PORT[:GUEST]",
-            description = "A port of the sandbox that Zed brings to this computer; repeatable.")
-    List<String> forwards = new ArrayList<>();
-
-    @Option(names = "--print", description = "Show what would be written and started, and do nothing.")
-    boolean print;
-
-    @Option(names = "--remove", description = "Take out again what was written for this sandbox.")
-    boolean remove;
-
-    @Option(names = "--rename", paramLabel = "NEW",
-            description = "What was written is for NEW from now on ('sandboxes rename' does it).")
-    String renamed;
-
-    @Option(names = {"-h", "--help"}, usageHelp = true, description = "Show this help.")
+    @Option(names = {"-h", "--help"}, usageHelp = true, scope = CommandLine.ScopeType.INHERIT,
+            description = "Show this help.")
     boolean help;
 
     private final Caller caller;
     private final Lima lima;
     private final Path userHome;
+    private Wanted wanted;
 
     Editor(Caller caller) {
         this.caller = caller;
@@ -162,106 +144,152 @@ class Editor implements Callable<Integer> {
         System.exit(caller.run(new Editor(caller), args));
     }
 
-    @Override
-    public Integer call() {
-        Kind kind = Stream.of(Kind.values()).filter(k -> k.name().toLowerCase(Locale.ROOT).equals(which)).findFirst()
-                .orElseThrow(() -> new Lima.Failure(2, "the editor is zed, vscode, idea or ssh, not '" + which + "'"));
-        check(kind);
-        return Lima.io(() -> { // two at once would each write what the other has not seen
+    // ----------------------------------------------------------------------------------------------------------- verbs
+
+    @Command(name = "zed", description = {"Opens Zed, by an entry in its settings.",
+            "", "The entry has a nickname, the project, and what ssh needs; --via has other ways."},
+            footer = {"", "Examples:", "  editor zed myapp", "  editor zed . --forward 3000 --forward 8080:80",
+                    "  editor zed myapp --via ssh"})
+    int zed(@Mixin Wanted what,
+            @Parameters(index = "1", paramLabel = "DIR", arity = "0..1",
+                    description = "The directory (default: this one, else the first mount).") String dir,
+            @Option(names = "--via", paramLabel = "WAY", defaultValue = "settings",
+                    description = {"How Zed gets there: by its 'settings' (default); by 'ssh',",
+                            "that is by what 'editor ssh' does; by 'port', that is by the",
+                            "address of this boot, with nothing written."}) String via,
+            @Option(names = "--forward", paramLabel = "[HOST:]GUEST",
+                    description = "A port of the sandbox to have here; repeatable.") List<String> forwards) {
+        if (!via.matches("settings|ssh|port")) {
+            throw new Lima.Failure(2, "--via is settings, ssh or port, not '" + via + "'");
+        }
+        if (forwards != null && !via.equals("settings")) {
+            throw new Lima.Failure(2, "--forward is part of the settings; else: " + caller.sibling("sandboxes")
+                    + " ports NAME --add PORT");
+        }
+        return run(what, !via.equals("ssh"), is -> open(App.ZED, is, dir, (name, path) -> List.of(
+                "ssh://" + (via.equals("port") ? address(name) : "lima-" + name) + encode(path)), (name, path) -> {
+                    if (via.equals("ssh")) {
+                        new Ssh(name).put();
+                    } else if (via.equals("settings")) {
+                        new Zed(name).put(path, forwards == null ? List.of() : forwards, Caller.runs(is));
+                    }
+                }));
+    }
+
+    @Command(name = "vscode", description = {"Opens VS Code, whose extension Remote-SSH goes by ~/.ssh/config.",
+            "", "That gets what 'editor ssh' puts there."},
+            footer = {"", "Example:", "  editor vscode myapp ~/projects/myapp/web"})
+    int vscode(@Mixin Wanted what,
+            @Parameters(index = "1", paramLabel = "DIR", arity = "0..1",
+                    description = "The directory (default: this one, else the first mount).") String dir) {
+        return run(what, false, is -> open(App.VSCODE, is, dir, (name, path) -> {
+            String host = "lima-" + name;
+            // VS Code makes the host's name lower-case, unless it is in this form, which Remote-SSH itself uses.
+            String authority = host.equals(host.toLowerCase(Locale.ROOT)) ? host
+                    : HexFormat.of().formatHex(("{\"hostName\":\"" + host + "\"}").getBytes(UTF_8));
+            return List.of("--folder-uri", "vscode-remote://ssh-remote+" + authority + encode(path));
+        }, (name, path) -> new Ssh(name).put()));
+    }
+
+    @Command(name = "idea", description = {"Opens JetBrains Gateway, or the one within IntelliJ IDEA.",
+            "", "It goes by ~/.ssh/config, which gets what 'editor ssh' puts there."},
+            footer = {"", "Example:", "  editor idea myapp"})
+    int idea(@Mixin Wanted what,
+            @Parameters(index = "1", paramLabel = "DIR", arity = "0..1",
+                    description = "The directory (default: this one, else the first mount).") String dir) {
+        return run(what, false, is -> open(App.IDEA, is, dir, (name, path) -> {
+            Map<String, String> to = resolved(lima.home.resolve(name).resolve("ssh.config"), name);
+            return List.of("jetbrains-gateway://connect#type=ssh&host=lima-" + name + "&port=" + to.get("port")
+                    + "&user=" + encode(to.get("user")) + "&projectPath=" + encode(path).replace("/", "%2F"));
+        }, (name, path) -> new Ssh(name).put()));
+    }
+
+    @Command(name = "ssh", description = {"Makes 'ssh lima-NAME' work, and any editor that reads ~/.ssh/config.",
+            "", "One Include line at its top is for all sandboxes that are made known so."},
+            footer = {"", "Examples:", "  editor ssh myapp", "  editor ssh myapp --remove"})
+    int ssh(@Mixin Wanted what) {
+        return run(what, false, is -> {
+            String name = is.path("name").asText();
+            if (!new Ssh(name).put() && !print()) {
+                caller.say("ssh lima-" + name + " works already");
+            }
+        });
+    }
+
+    // ------------------------------------------------------------------------------------------- what the verbs share
+
+    /** Does WORK for the sandbox, or takes out or renames what was written; one call of this user's at a time. */
+    private int run(Wanted what, boolean inZed, Consumer<JsonNode> work) {
+        wanted = what;
+        for (String name : Arrays.asList(what.name, what.renamed)) {
+            if (name != null && !name.matches("[A-Za-z0-9][A-Za-z0-9._-]*")
+                    && (name.equals(what.renamed) || !Caller.isPath(name))) {
+                throw new Lima.Failure(2, "'" + name + "' cannot be a sandbox's name");
+            }
+        }
+        if (what.remove && what.renamed != null) {
+            throw new Lima.Failure(2, "--remove and --rename: one of them");
+        }
+        return Lima.io(() -> {
             try (FileChannel channel = FileChannel.open(lima.state("editor").resolve("lock"),
                     StandardOpenOption.CREATE, StandardOpenOption.WRITE); FileLock lock = channel.lock()) {
-                if (remove || renamed != null) {
-                    change(kind == Kind.ZED && via.equals("settings"));
+                if (what.remove || what.renamed != null) {
+                    change(inZed);
                 } else {
-                    open(kind, caller.sandbox(word, lima.list()));
+                    work.accept(caller.sandbox(what.name, lima.list()));
                 }
                 return 0;
             }
         });
     }
 
-    private void check(Kind kind) {
-        if (!via.matches("settings|ssh|port") || !via.equals("settings") && kind != Kind.ZED) {
-            throw new Lima.Failure(2, "--via is for zed: settings, ssh or port");
-        }
-        if (!forwards.isEmpty() && (kind != Kind.ZED || !via.equals("settings"))) {
-            throw new Lima.Failure(2, "--forward is an entry in Zed's settings; for all else: "
-                    + caller.sibling("sandboxes") + " ports NAME --add PORT");
-        }
-        if (dir != null && kind == Kind.SSH || remove && renamed != null) {
-            throw new Lima.Failure(2, remove ? "--remove and --rename: one of them" : "ssh takes no DIR");
-        }
-        Optional<String> bad = Stream.of(word, renamed == null ? word : renamed)
-                .filter(n -> !n.matches("[A-Za-z0-9][A-Za-z0-9._-]*") && !(n.equals(word) && Caller.isPath(n)))
-                .findFirst();
-        if (bad.isPresent()) {
-            throw new Lima.Failure(2, "'" + bad.get() + "' cannot be a sandbox's name");
-        }
+    private boolean print() {
+        return wanted.print;
     }
 
     /** Takes out what was written for a sandbox, or gives it to its new name; the sandbox itself may be gone. */
     private void change(boolean inZed) {
-        String name = Caller.isPath(word) ? caller.sandbox(word, lima.list()).path("name").asText() : word;
+        String name = !Caller.isPath(wanted.name) ? wanted.name
+                : caller.sandbox(wanted.name, lima.list()).path("name").asText();
         boolean changed = inZed ? new Zed(name).change() : new Ssh(name).change();
-        if (!print) {
+        if (!print()) {
             caller.say((inZed ? "Zed's settings: " : "ssh: ") + (!changed ? "there is no lima-" + name
-                    : renamed == null ? "lima-" + name + " is taken out" : "lima-" + name + " is lima-" + renamed));
+                    : wanted.renamed == null ? "lima-" + name + " is taken out"
+                            : "lima-" + name + " is lima-" + wanted.renamed));
         }
     }
 
-    /** Writes what the editor needs, if anything, and starts it. */
-    private void open(Kind kind, JsonNode is) {
+    /**
+     * Writes what an editor needs and starts it.
+     *
+     * @param address of name and path: the words for its program, the URL last
+     * @param before of name and path: what is to be written for it
+     */
+    private void open(App app, JsonNode is, String dir, BiFunction<String, String, List<String>> address,
+            BiConsumer<String, String> before) {
         String name = is.path("name").asText();
-        if (kind == Kind.SSH) {
-            new Ssh(name).put();
-            return;
-        }
-        if (!print) {
+        if (!print()) {
             caller.running(is);
         }
-        String path = directory(is);
-        Optional<String> program = kind.program(lima);
-        List<String> call = call(kind, name, path);
-        if (program.isEmpty() && !print) {
-            caller.out.println(call.get(call.size() - 1));
-            throw new Lima.Failure(kind.title + " was not found on the PATH. To install it: " + kind.installation
-                    + "\nAn editor that is there, but not on the PATH, opens the address above; '" + caller.command
-                    + " "
-                    + which + " " + name + " --print' shows what it needs before.");
+        String path = directory(is, dir);
+        Optional<String> program = app.program(lima);
+        List<String> call = new ArrayList<>(List.of(program.orElse(app.programs.get(0))));
+        call.addAll(address.apply(name, path));
+        String url = call.get(call.size() - 1);
+        if (program.isEmpty() && !print()) {
+            caller.out.println(url);
+            throw new Lima.Failure(app.title + " was not found on the PATH. To install it: " + app.installation
+                    + "\nIf it is elsewhere, it opens the address above; what it needs first is shown by --print");
         }
-        if (kind != Kind.ZED || via.equals("ssh")) {
-            new Ssh(name).put();
-        } else if (via.equals("settings")) {
-            new Zed(name).put(path, Caller.runs(is));
-        }
-        call.add(0, program.orElse(kind.programs.replaceFirst("\\|.*", "")));
-        if (print) {
+        before.accept(name, path);
+        if (print()) {
             caller.out.println("# to be started\n" + call.stream()
                     .map(w -> w.matches("[A-Za-z0-9/._:+~%@=-]+") ? w : Lima.quote(w))
                     .collect(Collectors.joining(" ")));
             return;
         }
-        start(kind, call);
-        caller.say(kind.title + " opens " + path + " in " + name);
-    }
-
-    /** The words for the editor's program, the address last. */
-    private List<String> call(Kind kind, String name, String path) {
-        String host = "lima-" + name;
-        List<String> call = new ArrayList<>();
-        if (kind == Kind.VSCODE) {
-            // VS Code makes the host's name lower-case, unless it is in this form, which Remote-SSH itself uses.
-            String authority = host.equals(host.toLowerCase(Locale.ROOT)) ? host
-                    : HexFormat.of().formatHex(("{\"hostName\":\"" + host + "\"}").getBytes(UTF_8));
-            call.addAll(List.of("--folder-uri", "vscode-remote://ssh-remote+" + authority + encode(path)));
-        } else if (kind == Kind.IDEA) {
-            Map<String, String> to = resolved(lima.home.resolve(name).resolve("ssh.config"), name);
-            call.add("jetbrains-gateway://connect#type=ssh&host=" + host + "&port=" + to.get("port") + "&user="
-                    + encode(to.get("user")) + "&projectPath=" + encode(path).replace("/", "%2F"));
-        } else {
-            call.add("ssh://" + (via.equals("port") ? address(name) : host) + encode(path));
-        }
-        return call;
+        start(app, call);
+        caller.say(app.title + " opens " + path + " in " + name);
     }
 
     /** USER@HOST:PORT of this boot, which ssh must reach without Lima's own configuration. */
@@ -271,7 +299,7 @@ class Editor implements Callable<Integer> {
                 "SSH_AUTH_SOCK", ""), "ssh", "-F", userConfig().toString(), "-o", "BatchMode=yes", "-o",
                 "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-p", to.get("port"),
                 to.get("user") + "@" + to.get("hostname"), "true"));
-        if (r.code() != 0 && !print) {
+        if (r.code() != 0 && !print()) {
             throw new Lima.Failure(
                     "ssh has no key for " + name + " but in Lima's configuration, which an address leaves"
                             + " out. To give it to your agent: ssh-add " + to.get("identityfile")
@@ -300,24 +328,23 @@ class Editor implements Callable<Integer> {
     }
 
     /** The directory to open: as typed, else this one, else the first that the sandbox has mounted. */
-    private String directory(JsonNode is) {
-        String typed = dir != null ? dir : Caller.isPath(word) ? word : null;
+    private String directory(JsonNode is, String dir) {
         String name = is.path("name").asText();
-        Path path = caller.cwd.resolve(typed == null ? "" : typed.matches("~(/.*)?") ? userHome + typed.substring(1)
-                : typed).normalize();
+        String typed = dir != null ? dir : Caller.isPath(wanted.name) ? wanted.name : "";
+        Path path = caller.cwd.resolve(typed.matches("~(/.*)?") ? userHome + typed.substring(1) : typed).normalize();
         Path real = Lima.io(() -> Files.exists(path) ? path.toRealPath() : path);
+        Optional<Path> first = Caller.mounts(is).findFirst();
         if (Caller.sees(is, real)) {
             return real.toString();
         }
-        String first = is.path("config").path("mounts").path(0).path("location").asText();
-        if (typed == null && !first.isEmpty()) {
-            return first;
+        if (typed.isEmpty()) {
+            return first.orElseThrow(() -> new Lima.Failure(name + " has nothing mounted: say which DIR of it"))
+                    .toString();
         }
-        if (typed == null || !Caller.runs(is)
+        if (!Caller.runs(is)
                 || lima.ssh(name, Duration.ofMinutes(1), null, "test -d " + Lima.quote(path.toString())).code() != 0) {
-            throw new Lima.Failure(typed == null ? name + " has nothing mounted: say which DIR of it"
-                    : name + " does not see " + path + ". To mount it: " + caller.sibling("sandboxes") + " edit " + name
-                            + " --mount " + Lima.quote(path.toString()));
+            throw new Lima.Failure(name + " does not see " + path + ". To mount it: " + caller.sibling("sandboxes")
+                    + " edit " + name + " --mount " + Lima.quote(path.toString()));
         }
         return path.toString();
     }
@@ -333,8 +360,8 @@ class Editor implements Callable<Integer> {
     }
 
     /** Starts a program that outlives us and the terminal; one that fails within seconds is told of. */
-    private void start(Kind kind, List<String> call) {
-        Path log = lima.state("editor").resolve(which + ".log");
+    private void start(App app, List<String> call) {
+        Path log = lima.state("editor").resolve(app.programs.get(0) + ".log");
         List<String> words = new ArrayList<>(List.of("nohup"));
         words.addAll(call);
         Lima.io(() -> {
@@ -344,7 +371,7 @@ class Editor implements Callable<Integer> {
             builder.environment().putAll(caller.env);
             Process process = builder.start();
             if (process.waitFor(5, TimeUnit.SECONDS) && process.exitValue() != 0) {
-                throw new Lima.Failure(kind.title + " ended with exit code " + process.exitValue() + ": "
+                throw new Lima.Failure(app.title + " ended with exit code " + process.exitValue() + ": "
                         + Lima.reason(Files.readString(log)) + "\nThe address was " + call.get(call.size() - 1));
             }
             return null;
@@ -378,19 +405,21 @@ class Editor implements Callable<Integer> {
             return include(lima.home.resolve(instance).resolve("ssh.config"));
         }
 
-        void put() {
+        /** Makes it known, and proves it; gives whether it was new. */
+        boolean put() {
             List<String> lines = lines();
             if (!lines.contains(line(name))) {
                 lines.add(line(name));
             }
             String include = include(ours.path);
-            ours.change(text -> join(lines), "these are to be its lines", join(lines));
-            boolean added = config.change(
+            boolean inOurs = ours.change(text -> join(lines), "these are to be its lines", join(lines));
+            boolean inTheirs = config.change(
                     text -> text.lines().anyMatch(include::equals) ? text : include + "\n" + text,
                     "this is to be its first line", include);
+            boolean added = inOurs || inTheirs;
             Path its = lima.home.resolve(name).resolve("ssh.config");
-            if (print || !Files.exists(its)) {
-                return;
+            if (print() || !Files.exists(its)) {
+                return added;
             }
             Map<String, String> now = resolved(userConfig(), name);
             Map<String, String> wanted = resolved(its, name);
@@ -400,9 +429,10 @@ class Editor implements Callable<Integer> {
                         + ":" + now.get("port") + ": what stands in " + config.path + " above the line\n" + include
                         + "\nwins over it; put that line first");
             }
-            if (added || which.equals("ssh")) {
+            if (added) {
                 caller.say("ssh lima-" + name + " works, by " + config.path);
             }
+            return added;
         }
 
         /** Takes the line of this sandbox out, or gives it to its new name; the user's own Include goes with the last one. */
@@ -411,8 +441,8 @@ class Editor implements Callable<Integer> {
             if (!lines.remove(line(name))) {
                 return false;
             }
-            if (renamed != null && !lines.contains(line(renamed))) {
-                lines.add(line(renamed));
+            if (wanted.renamed != null && !lines.contains(line(wanted.renamed))) {
+                lines.add(line(wanted.renamed));
             }
             if (lines.isEmpty()) {
                 String include = include(ours.path) + "\n";
@@ -453,7 +483,7 @@ class Editor implements Callable<Integer> {
                     .resolve("zed/settings.json"));
         }
 
-        void put(String path, boolean running) {
+        void put(String path, List<String> forwards, boolean running) {
             Map<String, List<String>> entry = new LinkedHashMap<>(); // a list's elements, or one value
             entry.put("host", List.of(quoted("lima-" + name)));
             entry.put("nickname", List.of(quoted(name + " sandbox")));
@@ -470,25 +500,26 @@ class Editor implements Callable<Integer> {
             String object = entry.keySet().stream().map(k -> "  " + member(k, entry.get(k)))
                     .collect(Collectors.joining(",\n", "{\n", "\n}"));
             if (settings.change(text -> with(text, entry, object), "this belongs into its list \"ssh_connections\"",
-                    object) && !print) {
+                    object) && !print()) {
                 caller.say("Zed's settings have lima-" + name
                         + (closed ? "; as it does not reach zed.dev, Zed brings its server over ssh" : ""));
             }
         }
 
         boolean change() {
-            return settings.change(text -> renamed == null ? without(text, name) : renamed(without(text, renamed)),
+            return settings.change(
+                    text -> wanted.renamed == null ? without(text, name) : renamed(without(text, wanted.renamed)),
                     "this is to go, or to be renamed, with what is around it", quoted("lima-" + name));
         }
 
         private static String quoted(String word) {
-            return Lima.io(() -> Lima.JSON.writeValueAsString(word));
+            return Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(word));
         }
 
         private static String forward(String ports) {
             Matcher m = Pattern.compile("([0-9]{1,5})(?::([0-9]{1,5}))?").matcher(ports);
             if (!m.matches()) {
-                throw new Lima.Failure(2, "--forward takes PORT or PORT:GUEST, not '" + ports + "'");
+                throw new Lima.Failure(2, "--forward takes GUEST or HOST:GUEST, not '" + ports + "'");
             }
             return "{ \"local_port\": " + m.group(1) + ", \"remote_port\": "
                     + Optional.ofNullable(m.group(2)).orElse(m.group(1)) + " }";
@@ -570,9 +601,10 @@ class Editor implements Callable<Integer> {
             Jsonc.Node connections = all.root.get("ssh_connections");
             Jsonc.Node mine = connections == null ? null : mine(connections, name);
             return mine == null ? before : before.substring(0, mine.start) + before.substring(mine.start, mine.end)
-                    .replace("\"lima-" + name + "\"", "\"lima-" + renamed + "\"")
-                    .replace("/" + name + "/ssh.config\"", "/" + renamed + "/ssh.config\"")
-                    .replace("\"" + name + " sandbox\"", "\"" + renamed + " sandbox\"") + before.substring(mine.end);
+                    .replace("\"lima-" + name + "\"", "\"lima-" + wanted.renamed + "\"")
+                    .replace("/" + name + "/ssh.config\"", "/" + wanted.renamed + "/ssh.config\"")
+                    .replace("\"" + name + " sandbox\"", "\"" + wanted.renamed + " sandbox\"")
+                    + before.substring(mine.end);
         }
 
         private static Jsonc.Node mine(Jsonc.Node connections, String name) {
@@ -739,7 +771,7 @@ class Editor implements Callable<Integer> {
             try {
                 String before = read();
                 String after = edit.apply(before);
-                if (print) {
+                if (print()) {
                     show(before.lines().toList(), after.lines().toList());
                 } else if (!after.equals(before)) {
                     replace(before, after);
@@ -899,8 +931,14 @@ class Editor implements Callable<Integer> {
         }
 
         static boolean sees(JsonNode instance, Path dir) {
+            return mounts(instance).anyMatch(dir::startsWith);
+        }
+
+        /** The directories that it has mounted; sandbox mounts one with an odd name by a link to it. */
+        static Stream<Path> mounts(JsonNode instance) {
             return StreamSupport.stream(instance.path("config").path("mounts").spliterator(), false)
-                    .anyMatch(m -> dir.startsWith(m.path("location").asText()));
+                    .map(m -> Path.of(m.path("location").asText()))
+                    .map(p -> Lima.io(() -> Files.isSymbolicLink(p) && Files.exists(p) ? p.toRealPath() : p));
         }
 
         static boolean runs(JsonNode instance) {
@@ -946,7 +984,6 @@ class Editor implements Callable<Integer> {
                         + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
 
         private static final Pattern REASON = Pattern.compile("level=(?:fatal|error) msg=\"((?:[^\"\\\\]|\\\\.)*)\"");
-        private static final ObjectMapper JSON = new ObjectMapper();
 
         final Map<String, String> env;
         final Path home;
@@ -1015,7 +1052,12 @@ class Editor implements Callable<Integer> {
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> JSON.readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
+        }
+
+        /** A class of its own, so that it is set up when it is needed first: it takes as long as a call over ssh. */
+        static final class Json {
+            static final ObjectMapper MAPPER = new ObjectMapper();
         }
 
         /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
@@ -1035,7 +1077,9 @@ class Editor implements Callable<Integer> {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            Path socket = state("s").resolve(hash(name).substring(0, 8));
+            Path plain = state("s").resolve(name);
+            Path socket = plain.toString().length() <= 85 ? plain
+                    : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }

@@ -91,10 +91,10 @@ class Jvm implements Callable<Integer> {
     private static final int[] LONG_TERM = {8, 11, 17, 21, 25};
 
     /**
-     * As root, after lines that set want (a version), any (does another one as well?), project, toolchains (versions wanted
-     * besides), maven (none; any; or a version, whose archive is then in zip unless it is there already), network (lines
-     * for net.properties) and stamp. Where the distribution lacks the version the next higher one is taken; a JDK compiles
-     * for older ones.
+     * As root, after lines that set want (a version), any (does another one as well?), project, toolchains (versions
+     * wanted besides), maven (none; any; or a version, whose archive is then in zip unless it is there already),
+     * network (lines for net.properties), stamp and uid (the user's). Where the distribution lacks the version the next
+     * higher one is taken; a JDK compiles for older ones.
      */
     static final String INSTALL = """
             set -e
@@ -140,6 +140,19 @@ class Jvm implements Callable<Integer> {
             for v in $toolchains; do
                 get $v || echo "there is no JDK $v here, which a toolchain of this build asks for" >&2
             done
+            # Docker 29 refuses what Testcontainers before 1.21.4 asks with (API 1.32). In a sandbox an older API guards nothing.
+            docker=/etc/systemd/user/docker.service.d
+            if [ -e /etc/systemd/user/docker.service ] && [ ! -e $docker/sandbox-api.conf ]; then
+                mkdir -p $docker
+                printf '[Service]\\nEnvironment=DOCKER_MIN_API_VERSION=1.24\\n' >$docker/sandbox-api.conf
+                user() { sudo -n -u "#$uid" XDG_RUNTIME_DIR=/run/user/$uid DOCKER_HOST=unix:///run/user/$uid/docker.sock "$@" </dev/null; }
+                user systemctl --user daemon-reload || :
+                # Newer than 28, with nothing in it that a restart would end? Else it counts from the next start on.
+                if user docker version --format '{{.Server.MinAPIVersion}}' 2>/dev/null | grep -q '^1[.]\\([4-9]\\|3[3-9]\\)' &&
+                    [ -z "$(user docker ps -q)" ]; then
+                    user systemctl --user restart docker.service || :
+                fi
+            fi
             mkdir -p "$state$project"
             echo "$home" >"$state$project/java-home"
 
@@ -330,7 +343,8 @@ class Jvm implements Callable<Integer> {
                 + set("toolchains", Wanted.toolchains(project).stream().map(String::valueOf)
                         .collect(Collectors.joining(" ")))
                 + set("network", block(proxies.stream().flatMap(p -> p.javaProperties("").stream())));
-        Lima.Result r = lima.ssh(sandbox, Duration.ofMinutes(60), header + INSTALL, "sudo sh -s");
+        Lima.Result r = lima.ssh(sandbox, Duration.ofMinutes(60), "uid=$1\n" + header + INSTALL,
+                "sudo sh -s \"$(id -u)\"");
         r.err().lines().forEach(caller::say);
         if (r.code() != 0) {
             throw new Lima.Failure(r.code() == 255 ? "no connection to " + sandbox
@@ -404,8 +418,9 @@ class Jvm implements Callable<Integer> {
     private void told(Wanted wanted, Integer installed, String maven) {
         if (json) {
             caller.out.println(
-                    Lima.io(() -> Lima.JSON.writeValueAsString(new TreeMap<>(Map.of("jdk", wanted.version(), "why",
-                            wanted.why(), "installed", installed == null ? 0 : installed, "maven", maven)))));
+                    Lima.io(() -> Lima.Json.MAPPER
+                            .writeValueAsString(new TreeMap<>(Map.of("jdk", wanted.version(), "why",
+                                    wanted.why(), "installed", installed == null ? 0 : installed, "maven", maven)))));
         } else if (print) {
             caller.out.println("JDK " + wanted.version() + ", because of " + wanted.why());
         }
@@ -829,8 +844,14 @@ class Jvm implements Callable<Integer> {
         }
 
         static boolean sees(JsonNode instance, Path dir) {
+            return mounts(instance).anyMatch(dir::startsWith);
+        }
+
+        /** The directories that it has mounted; sandbox mounts one with an odd name by a link to it. */
+        static Stream<Path> mounts(JsonNode instance) {
             return StreamSupport.stream(instance.path("config").path("mounts").spliterator(), false)
-                    .anyMatch(m -> dir.startsWith(m.path("location").asText()));
+                    .map(m -> Path.of(m.path("location").asText()))
+                    .map(p -> Lima.io(() -> Files.isSymbolicLink(p) && Files.exists(p) ? p.toRealPath() : p));
         }
 
         static boolean runs(JsonNode instance) {
@@ -876,7 +897,6 @@ class Jvm implements Callable<Integer> {
                         + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
 
         private static final Pattern REASON = Pattern.compile("level=(?:fatal|error) msg=\"((?:[^\"\\\\]|\\\\.)*)\"");
-        private static final ObjectMapper JSON = new ObjectMapper();
 
         final Map<String, String> env;
         final Path home;
@@ -945,7 +965,12 @@ class Jvm implements Callable<Integer> {
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> JSON.readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
+        }
+
+        /** A class of its own, so that it is set up when it is needed first: it takes as long as a call over ssh. */
+        static final class Json {
+            static final ObjectMapper MAPPER = new ObjectMapper();
         }
 
         /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
@@ -965,7 +990,9 @@ class Jvm implements Callable<Integer> {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            Path socket = state("s").resolve(hash(name).substring(0, 8));
+            Path plain = state("s").resolve(name);
+            Path socket = plain.toString().length() <= 85 ? plain
+                    : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }

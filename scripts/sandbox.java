@@ -10,8 +10,12 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import com.fasterxml.jackson.annotation.JsonProperty;
 import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import java.io.File;
@@ -21,6 +25,9 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.PrintWriter;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
 import java.net.URLEncoder;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -37,6 +44,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
@@ -116,7 +124,7 @@ class Sandbox implements Callable<Integer> {
 
     private static final Set<String> SCRIPTS = Set.of(
             "sandbox", "sandboxes", "snapshot", "docker-context", "ghostty-terminfo", "editor", "doctor", "review",
-            "lima-install", "jvm");
+            "lima-install", "jvm", "guest-dirs");
 
     /** What decides which JDK a build wants, as far as it lies at its root. */
     private static final List<String> BUILD_FILES = List.of(".sdkmanrc", ".java-version", ".tool-versions", "pom.xml",
@@ -153,6 +161,18 @@ class Sandbox implements Callable<Integer> {
 
     @Option(names = "--publish", paramLabel = "[HOST:]GUEST", description = "Forward a port to 127.0.0.1. Repeatable.")
     List<String> publishOptions = new ArrayList<>();
+
+    @Option(
+            names = "--forward",
+            paramLabel = "[HOST:]GUEST",
+            description = "Forward a port to 127.0.0.1 until this session ends. Repeatable.")
+    List<String> forwardOptions = new ArrayList<>();
+
+    @Option(
+            names = "--guest-dir",
+            paramLabel = "PATH,...",
+            description = "These directories of the project on the sandbox's disk; none: no more. Repeatable.")
+    List<String> guestDirs = new ArrayList<>();
 
     @Option(names = "--cpus", paramLabel = "N", description = "Processors (default: 4, or all there are).")
     Integer cpus;
@@ -251,6 +271,14 @@ class Sandbox implements Callable<Integer> {
      * @return the exit code; never throws for a failure of ours, which is told on {@code host.err}
      */
     static int run(Host host, String... args) {
+        Sandbox plain = new Sandbox(host, List.of(args));
+        if (plain.words.areAllOf(plain)) {
+            try {
+                return plain.call();
+            } catch (Lima.Failure failure) {
+                return failed(host, failure);
+            }
+        }
         CommandLine line = new CommandLine(new Sandbox(host, List.of(args)))
                 .setExpandAtFiles(false) // @file may be an argument of the agent
                 .setOut(host.out)
@@ -269,11 +297,15 @@ class Sandbox implements Callable<Integer> {
                     if (!(e instanceof Lima.Failure failure)) {
                         throw e;
                     }
-                    host.err.println("sandbox: " + failure.getMessage());
-                    host.err.flush();
-                    return failure.code;
+                    return failed(host, failure);
                 });
         return line.execute(args);
+    }
+
+    private static int failed(Host host, Lima.Failure failure) {
+        host.err.println("sandbox: " + failure.getMessage());
+        host.err.flush();
+        return failure.code;
     }
 
     /** The whole story: what is wanted, what is, the steps between the two, the session. */
@@ -311,14 +343,12 @@ class Sandbox implements Callable<Integer> {
                 base.rebuild(origin(), timeoutWanted(), addAgents);
                 return 0;
             }
-            List<Instance> all = open.isPresent() ? List.of(open.get())
-                    : lima.list().stream().map(Instance::of).toList();
+            List<Instance> all = open.isPresent() ? List.of(open.get()) : Instance.all(lima);
             Choice choice = choose(all);
-            boolean made = open.isEmpty() && ensure(choice, all, base);
             open.ifPresent(is -> checkExisting(is, choice));
-            Instance is = open.or(() -> instance(choice.name))
-                    .orElseThrow(() -> new Lima.Failure(choice.name + " is gone"));
-            if (!rm || !made) {
+            Ready ready = open.isPresent() ? new Ready(open.get(), false) : ensure(choice, all, base);
+            Instance is = ready.is;
+            if (!ready.temporary) {
                 return work(choice, is);
             }
             Thread removal = new Thread(() -> remove(choice.name));
@@ -336,14 +366,16 @@ class Sandbox implements Callable<Integer> {
 
     /**
      * The sandbox that is named, if our connection to it is open: the usual case, and a fast one. What limactl would
-     * tell of it, in a tenth of a second, was noted when it was proven in this boot.
+     * tell of it, in a tenth of a second, was noted when it was proven in this boot. The note is read while ssh is asked.
      */
     private Optional<Instance> openAlready() {
         String name = nameOption != null ? nameOption : words.name;
-        return name == null || !name.matches("[A-Za-z0-9._-]+") || words.reserved && nameOption == null || rebuildBase
-                || rm
-                        ? Optional.empty()
-                        : Store.recall(lima, name).filter(is -> life.connected(is.name)).map(this::agentChecked);
+        if (name == null || !name.matches("[A-Za-z0-9._-]+") || words.reserved && nameOption == null || rebuildBase
+                || rm) {
+            return Optional.empty();
+        }
+        var connected = CompletableFuture.supplyAsync(() -> life.connected(name)).exceptionally(noSsh -> false);
+        return Store.recall(lima, name).filter(is -> connected.join()).map(this::agentChecked);
     }
 
     /** Says it when Lima's host agent is gone. Sessions go on without; to mend it the machine has to be started anew. */
@@ -390,9 +422,16 @@ class Sandbox implements Callable<Integer> {
         if (noBase && (rebuildBase || from != null)) {
             throw new Lima.Failure(2, "--no-base goes with neither --rebuild-base nor --from");
         }
+        for (String path : String.join(",", guestDirs).split(",")) {
+            if (!guestDirs.isEmpty() && (path.isEmpty() || path.matches("/.*|[.]|(.*/)?[.][.](/.*)?"))) {
+                throw new Lima.Failure(2, "--guest-dir takes relative paths without .., as in node_modules,app/build,"
+                        + " not '" + path + "'");
+            }
+        }
         addAgents.forEach(Agent::wanted);
         origin();
         publishOptions.forEach(Template::publish);
+        forwardOptions.forEach(o -> Template.publish("--forward", o));
         Resources.size("--memory", memory);
         Resources.size("--disk", disk);
         if (timeout != null) {
@@ -540,7 +579,7 @@ class Sandbox implements Callable<Integer> {
     }
 
     private int overview() {
-        List<Instance> all = lima.list().stream().map(Instance::of).filter(Instance::isSandbox).toList();
+        List<Instance> all = Instance.all(lima).stream().filter(Instance::isSandbox).toList();
         Path here = Places.real(host.cwd);
         host.err.println("Usage: " + host.command + " [OPTIONS] NAME [DIR] [COMMAND...]   (--help tells more)");
         Map<Boolean, List<Instance>> split = all.stream().collect(Collectors.partitioningBy(
@@ -563,7 +602,7 @@ class Sandbox implements Callable<Integer> {
     private int settings() {
         Instance is = instance(nameOption).orElseThrow(() -> new Lima.Failure(2, "no sandbox " + nameOption));
         Path dir = dirOption == null ? null : Places.typed(dirOption, host);
-        Wish wish = wish(new Choice(is.name, dir, dir, true), is.mounts());
+        Wish wish = wish(new Choice(is.name, dir, dir, true), is.mounts(), Instance.all(lima));
         JsonNode own = Store.yaml(is.dir.resolve("lima.yaml"));
         Template.links(own).forEach((typed, real) -> {
             if (wish.mounts.stream().anyMatch(m -> m.path.toString().equals(real))) {
@@ -577,29 +616,34 @@ class Sandbox implements Callable<Integer> {
     }
 
     private Optional<Instance> instance(String name) {
-        return lima.list().stream().map(Instance::of).filter(i -> i.name.equals(name)).findFirst();
+        return Instance.named(name, Instance.all(lima));
     }
 
     // ------------------------------------------------------------------------------------------- making and starting
 
     /**
-     * Makes the sandbox exist, run and be ready.
+     * A sandbox that can be entered.
      *
-     * @return true if this call made it, or an earlier one with --rm that was killed
+     * @param temporary with --rm: did this call make it, or an earlier one with --rm that was killed?
      */
-    private boolean ensure(Choice choice, List<Instance> all, Base base) {
-        Instance seen = all.stream().filter(i -> i.name.equals(choice.name)).findFirst().orElse(null);
+    record Ready(Instance is, boolean temporary) {}
+
+    /** Makes the sandbox exist, run and be ready; ALL is what limactl told of before. */
+    private Ready ensure(Choice choice, List<Instance> all, Base base) {
+        Instance seen = Instance.named(choice.name, all).orElse(null);
         if (seen != null && seen.is("Running") && !rm && life.connected(choice.name)) {
             checkExisting(seen, choice);
-            return false; // a live connection was proven in this boot: the usual case, and the fast one
+            return new Ready(seen, false); // a live connection was proven in this boot
         }
         try (Life.Lock lock = life.lock(choice.name)) {
-            Instance is = instance(choice.name).orElse(null);
+            // Without a directory there is no instance, and limactl need not be asked again.
+            List<Instance> now = Files.exists(lima.home.resolve(choice.name)) ? Instance.all(lima) : all;
+            Instance is = Instance.named(choice.name, now).orElse(null);
             boolean making = is == null;
             if (making) {
                 setup.ready(vmTypeWanted());
-                make(choice, base, lock);
-                is = instance(choice.name)
+                now = make(choice, now, base, lock);
+                is = Instance.named(choice.name, now)
                         .orElseThrow(() -> new Lima.Failure("limactl made no instance " + choice.name));
             } else {
                 checkExisting(is, choice);
@@ -612,7 +656,7 @@ class Sandbox implements Callable<Integer> {
             }
             boolean ran = is.is("Running");
             if (!ran) {
-                boot(is, lock);
+                boot(is, now, lock);
             }
             try {
                 proveReady(is, mounts);
@@ -621,21 +665,21 @@ class Sandbox implements Callable<Integer> {
                     throw failure;
                 }
                 talk.say(is.name + " was being stopped: it is started again");
-                boot(is, lock);
+                boot(is, now, lock);
                 proveReady(is, mounts);
             }
             boolean temporary = rm && (making || lock.abandoned);
             if (temporary || lock.abandoned) {
                 lock.making(temporary ? "rm " + choice.name : "", temporary ? ProcessHandle.current() : null);
             }
-            return temporary;
+            return new Ready(is, temporary);
         }
     }
 
-    private void boot(Instance is, Life.Lock lock) {
+    private void boot(Instance is, List<Instance> all, Life.Lock lock) {
         setup.ready(is.vmType);
         Audit.before(is, lima);
-        checkMemory(is);
+        checkMemory(is, all);
         setup.starting();
         try {
             life.start(is.name, timeoutWanted(), lock);
@@ -682,8 +726,9 @@ class Sandbox implements Callable<Integer> {
         }
     }
 
-    private void make(Choice choice, Base base, Life.Lock lock) {
-        Wish wish = wish(choice, List.of());
+    /** Makes the sandbox; what limactl tells of then. */
+    private List<Instance> make(Choice choice, List<Instance> all, Base base, Life.Lock lock) {
+        Wish wish = wish(choice, List.of(), all);
         if (rebuildBase) {
             base.rebuild(wish.origin, timeoutWanted(), addAgents);
         }
@@ -698,18 +743,16 @@ class Sandbox implements Callable<Integer> {
                 throw new Lima.Failure(refuseForeign(source));
             }
             try (Life.Lock sourceLock = life.lock(from)) {
-                base.cloneOf(source, wish, lock);
+                return base.cloneOf(source, wish, lock);
             }
-        } else if (noBase) {
-            base.create(wish, lock);
-        } else {
-            String name = base.ensure(wish.origin, timeoutWanted());
-            base.cloneOf(instance(name).orElseThrow(), wish, lock);
         }
+        return noBase ? base.create(wish, lock)
+                : base.cloneOf(base.ensure(wish.origin, rebuildBase ? Instance.all(lima) : all, timeoutWanted()), wish,
+                        lock);
     }
 
     /** What the command line asks of a sandbox that is to be made; questions about it are asked here. */
-    private Wish wish(Choice choice, List<Mount> had) {
+    private Wish wish(Choice choice, List<Mount> had, List<Instance> all) {
         List<Mount> mounts = new ArrayList<>();
         Map<String, String> links = new LinkedHashMap<>();
         if (choice.mount != null) {
@@ -739,13 +782,13 @@ class Sandbox implements Callable<Integer> {
             }
         }
         if (choice.mount != null) {
-            askAboutDirectory(Places.real(choice.mount), choice.name);
+            askAboutDirectory(Places.real(choice.mount), choice.name, all);
         }
         return new Wish(choice.name, List.copyOf(mounts), links, origin(),
                 Resources.of(cpus, memory, disk, host), publishOptions, Places.gitIdentity(lima));
     }
 
-    private void askAboutDirectory(Path real, String name) {
+    private void askAboutDirectory(Path real, String name, List<Instance> all) {
         int repositories = Places.repositoriesIn(real);
         if (repositories > 1 && !Files.exists(real.resolve(".git"))) {
             talk.confirm(real + " is no repository itself but holds " + repositories
@@ -754,7 +797,7 @@ class Sandbox implements Callable<Integer> {
         if (readOnly) {
             return;
         }
-        for (Instance other : lima.list().stream().map(Instance::of).toList()) {
+        for (Instance other : all) {
             if (other.isSandbox() && other.is("Running") && !other.name.equals(name)
                     && other.mounts().stream().anyMatch(m -> m.writable && m.covers(real))) {
                 talk.confirm("The running sandbox '" + other.name + "' writes " + real + " too. Share it?");
@@ -831,10 +874,9 @@ class Sandbox implements Callable<Integer> {
     }
 
     /** Too much memory given away makes the host swap: said before the start, with what could be stopped. */
-    private void checkMemory(Instance starting) {
+    private void checkMemory(Instance starting, List<Instance> all) {
         long total = host.memoryBytes();
-        List<Instance> running = lima.list().stream().map(Instance::of)
-                .filter(i -> i.is("Running") && !i.name.equals(starting.name)).toList();
+        List<Instance> running = all.stream().filter(i -> i.is("Running") && !i.name.equals(starting.name)).toList();
         long given = running.stream().mapToLong(i -> i.memory).sum();
         if (total > 0 && given + starting.memory > total) {
             talk.confirm(String.format(Locale.ROOT, "%s wants %s of memory; %s use %s of this computer's %s already."
@@ -903,6 +945,10 @@ class Sandbox implements Callable<Integer> {
                 Agent.install(wanted, is, lima, talk, host);
             }
         }
+        String directory = directoryIn(is, choice);
+        if (!guestDirs.isEmpty()) {
+            guestDirs(is, directory, String.join(",", guestDirs));
+        }
         if (!addAgents.isEmpty() && command.isEmpty()) {
             return 0;
         }
@@ -924,44 +970,92 @@ class Sandbox implements Callable<Integer> {
         if (!keys.isEmpty()) {
             talk.say("forwarding " + String.join(", ", keys) + " for this session (--no-keys: none)");
         }
-        String directory = directoryIn(is, choice);
-        if (!command.isEmpty() && command.get(0).matches("(.*/)?(mvn|mvnw|gradle|gradlew)")) {
-            prepareBuild(is, Path.of(directory));
+        Optional<Path> onDisk = command.isEmpty() || !command.get(0).matches("(.*/)?(mvn|mvnw|gradle|gradlew)")
+                ? Optional.empty()
+                : prepareBuild(is, Path.of(directory));
+        int code;
+        try (Forwards open = Forwards.open(is, forwardOptions, lima)) {
+            open.ports.forEach((port, guest) -> talk.say("127.0.0.1:" + port + " is port " + guest + " of " + is.name
+                    + " until this session ends"));
+            code = new Session(lima, host, talk).run(is, directory, command, keys);
         }
-        return new Session(lima, host, talk).run(is, directory, command, keys);
+        // Editors and CI look for the test reports here, those of a failed build above all.
+        onDisk.ifPresent(root -> lima.ssh(is.name, Duration.ofMinutes(10), null,
+                "sh " + GUEST_DIRS + "reports " + outputList(root) + " " + Lima.quote(root.toString())));
+        return code;
+    }
+
+    /** Where a guest keeps which directories of the project lie on its own disk. */
+    private static final String GUEST_DIRS = "/var/lib/sandbox/guest-dirs/";
+
+    private static String outputList(Path project) {
+        return "build-" + Lima.hash(project.toString()).substring(0, 10);
+    }
+
+    /** Another script's task; before each session the guest proves by itself what came of it. */
+    private void guestDirs(Instance is, String directory, String wish) {
+        List<String> script = setup.script("guest-dirs", "GuestDirs").orElseThrow(() -> new Lima.Failure(
+                "guest-dirs.java of this project puts directories on a sandbox's disk: put it beside sandbox.java, or:"
+                        + " jbang guest-dirs.java " + is.name + " " + wish));
+        int code = setup.run(script, is.name, "--dir", directory, wish);
+        if (code != 0) {
+            throw new Lima.Failure(code == 2 ? 2 : 125, "not on the sandbox's disk: " + wish + ", see above");
+        }
     }
 
     /**
      * The JDK and the Maven for a build are another script's task, once for each state of what decides about them. An
-     * outer Maven tells that script more, one word a line in SANDBOX_JVM.
+     * outer Maven tells that script more, one word a line in SANDBOX_JVM. The output on the sandbox's disk is a third
+     * one's: wished by SANDBOX_TARGET, else by the POM, else as it was.
+     *
+     * @return the root of the build if its output is on that disk
      */
-    private void prepareBuild(Instance is, Path directory) {
-        Path project = Places.projectRoot(directory);
+    private Optional<Path> prepareBuild(Instance is, Path directory) {
+        Path mount = is.mounts().stream().map(m -> m.path).filter(directory::startsWith).findFirst().orElse(directory);
+        Path git = Places.projectRoot(directory);
+        Path project = git.startsWith(mount) ? git : mount;
+        Optional<Path> root = Stream.iterate(directory, d -> d != null && d.startsWith(mount), Path::getParent)
+                .filter(d -> Stream.of("pom.xml", "settings.gradle", "settings.gradle.kts", "build.gradle",
+                        "build.gradle.kts").anyMatch(f -> Files.exists(d.resolve(f))))
+                .reduce((inner, outer) -> outer);
         List<String> options = new ArrayList<>(List.of(is.name, project.toString()));
         host.env.getOrDefault("SANDBOX_JVM", "").lines().forEach(options::add);
         if (!host.env.getOrDefault("SANDBOX_JDK", "").isEmpty()) {
             options.addAll(List.of("--jdk", host.env.get("SANDBOX_JDK")));
         }
         StringBuilder state = new StringBuilder(String.join(" ", options));
-        for (String file : BUILD_FILES) {
-            Path path = project.resolve(file);
-            state.append('\n').append(file).append('\n').append(Lima.io(() -> Files.isRegularFile(path,
-                    LinkOption.NOFOLLOW_LINKS) && Files.size(path) <= 1_000_000 // as jvm reads them: any tree's
-                            ? Files.readString(path, ISO_8859_1) : ""));
-        }
+        BUILD_FILES.forEach(f -> state.append('\n').append(f).append('\n').append(Places.text(project.resolve(f))));
         // Maven's settings have passwords in them, so only the time of their last change goes into what the guest keeps.
         Stream.concat(Stream.of(host.home().resolve(".m2/settings.xml")), options.stream().map(Path::of))
                 .filter(f -> f.toString().endsWith(".xml") && Files.isRegularFile(f))
                 .forEach(f -> state.append('\n').append(Lima.io(() -> Files.getLastModifiedTime(f))));
         String stamp = Lima.hash(state.toString()).substring(0, 32);
-        Lima.Result there = lima.ssh(is.name, Duration.ofMinutes(1), null, "[ \"$(cat "
+        String list = outputList(root.orElse(project));
+        String there = lima.ssh(is.name, Duration.ofMinutes(1), null, "[ \"$(cat "
                 + Lima.quote("/var/lib/sandbox/jvm" + project + "/stamp") + " 2>/dev/null)\" = \"" + stamp
-                + " $(grep -i '_proxy=' /etc/environment 2>/dev/null | sort | cksum)\" ] && echo stamped; command -v javac");
-        if (there.out().startsWith("stamped")) {
-            return;
+                + " $(grep -i '_proxy=' /etc/environment 2>/dev/null | sort | cksum)\" ] && echo stamped;"
+                + " cd " + GUEST_DIRS + " 2>/dev/null && [ -e " + list + ".list ] && { echo 'on disk';"
+                + " while IFS= read -r f; do [ " + list + ".read -nt \"$f\" ] || echo changed; done <" + list
+                + ".read; }; command -v javac").out();
+        if (!there.startsWith("stamped")) {
+            prepareJdk(is, project, options, stamp, there.contains("/javac\n"));
         }
+        String wish = host.env.getOrDefault("SANDBOX_TARGET", "");
+        boolean asked = root.isPresent()
+                && (wish.equals("guest") || wish.isEmpty() && Pattern.compile("<lima\\.target>\\s*guest\\s*</")
+                        .matcher(Places.text(root.get().resolve("pom.xml"))).find());
+        boolean onDisk = there.contains("on disk\n");
+        if (onDisk && wish.equals("host")) {
+            guestDirs(is, root.orElse(project).toString(), "--no-build");
+        } else if (asked && !onDisk || there.contains("changed\n")) {
+            guestDirs(is, root.orElse(project).toString(), "--build");
+        }
+        return (asked || onDisk) && !wish.equals("host") ? root : Optional.empty();
+    }
+
+    private void prepareJdk(Instance is, Path project, List<String> options, String stamp, boolean hasOne) {
         Optional<List<String>> script = setup.script("jvm", "Jvm");
-        if (script.isEmpty() && there.out().isBlank()) {
+        if (script.isEmpty() && !hasOne) {
             throw new Lima.Failure(
                     "there is no JDK in " + is.name + " yet. jvm.java of this project installs the one that "
                             + project + " wants: put it beside sandbox.java, or: jbang jvm.java " + is.name);
@@ -1006,55 +1100,81 @@ class Sandbox implements Callable<Integer> {
         }
 
         /**
-         * Takes the positional words one at a time, so that options may stand between NAME, DIR and COMMAND, and hands
-         * over all that is left once the command begins. (picocli's stopAtPositional would end the options at NAME.)
+         * Takes all words of a command line, if no option stands before COMMAND. To set picocli up takes longer than all
+         * else on the host, and such a line, the usual one, has nothing for it.
+         *
+         * @return false if there is something for picocli to read, or to complain of; what was taken is then worth nothing
+         */
+        boolean areAllOf(Sandbox sandbox) {
+            List<String> args = new ArrayList<>(sandbox.argv);
+            Collections.reverse(args);
+            try {
+                while (!args.isEmpty() && !args.get(args.size() - 1).startsWith("-")) {
+                    take(args, sandbox);
+                }
+                return args.isEmpty();
+            } catch (IllegalArgumentException wrong) {
+                return false;
+            }
+        }
+
+        /**
+         * Hands picocli's positional words over one at a time, so that options may stand between NAME, DIR and COMMAND.
+         * (Its stopAtPositional would end the options at NAME.)
          */
         static final class Consumer implements IParameterConsumer {
             @Override
             public void consumeParameters(Stack<String> args, ArgSpec arg, CommandSpec spec) {
                 Sandbox sandbox = (Sandbox) spec.userObject();
-                Words words = sandbox.words;
-                int at = sandbox.argv.size() - args.size();
-                boolean afterDashes = at > 0 && sandbox.argv.get(at - 1).equals("--");
-                String word = args.pop();
-                if (words.name == null && sandbox.nameOption == null) {
-                    if (word.isEmpty()) {
-                        throw new CommandLine.ParameterException(spec.commandLine(), "NAME is empty");
-                    }
-                    words.agentFirst = Agent.find(word).isPresent();
-                    words.reserved = !words.agentFirst
-                            && (VERBS.contains(word) || SCRIPTS.contains(word) || SYNONYMS.containsKey(word)
-                                    || COMMANDS.contains(word));
-                    words.name = words.agentFirst ? "." : word;
-                    if (words.agentFirst) {
-                        words.command.add(word);
-                    }
-                    if (words.agentFirst || words.reserved) {
-                        words.takeRest(args);
-                    }
-                    return;
+                try {
+                    sandbox.words.take(args, sandbox);
+                } catch (IllegalArgumentException wrong) {
+                    throw new CommandLine.ParameterException(spec.commandLine(), wrong.getMessage());
                 }
-                if (!afterDashes && words.dir == null && sandbox.dirOption == null && isPath(word)) {
-                    Path path = Places.typed(word, sandbox.host);
-                    if (Files.isDirectory(path)) {
-                        words.dir = word;
-                        return;
-                    }
-                    if (!Files.exists(path)) {
-                        throw new CommandLine.ParameterException(spec.commandLine(), word
-                                + " is neither a directory nor a file here. As DIR it must exist; as a command in the"
-                                + " sandbox it is written after --: " + sandbox.host.command + " "
-                                + (words.name == null ? "--name " + sandbox.nameOption : words.name) + " -- " + word);
-                    }
-                }
-                words.command.add(word);
-                words.takeRest(args);
             }
         }
 
-        private void takeRest(Stack<String> args) {
+        /** Takes the next word, the last one of ARGS, and all that are left once the command begins. */
+        private void take(List<String> args, Sandbox sandbox) {
+            int at = sandbox.argv.size() - args.size();
+            boolean afterDashes = at > 0 && sandbox.argv.get(at - 1).equals("--");
+            String word = args.remove(args.size() - 1);
+            if (name == null && sandbox.nameOption == null) {
+                if (word.isEmpty()) {
+                    throw new IllegalArgumentException("NAME is empty");
+                }
+                agentFirst = Agent.find(word).isPresent();
+                reserved = !agentFirst && (VERBS.contains(word) || SCRIPTS.contains(word) || SYNONYMS.containsKey(word)
+                        || COMMANDS.contains(word));
+                name = agentFirst ? "." : word;
+                if (agentFirst) {
+                    command.add(word);
+                }
+                if (agentFirst || reserved) {
+                    takeRest(args);
+                }
+                return;
+            }
+            if (!afterDashes && dir == null && sandbox.dirOption == null && isPath(word)) {
+                Path path = Places.typed(word, sandbox.host);
+                if (Files.isDirectory(path)) {
+                    dir = word;
+                    return;
+                }
+                if (!Files.exists(path)) {
+                    throw new IllegalArgumentException(word
+                            + " is neither a directory nor a file here. As DIR it must exist; as a command in the"
+                            + " sandbox it is written after --: " + sandbox.host.command + " "
+                            + (name == null ? "--name " + sandbox.nameOption : name) + " -- " + word);
+                }
+            }
+            command.add(word);
+            takeRest(args);
+        }
+
+        private void takeRest(List<String> args) {
             while (!args.isEmpty()) {
-                command.add(args.pop());
+                command.add(args.remove(args.size() - 1));
             }
         }
     }
@@ -1070,7 +1190,6 @@ class Sandbox implements Callable<Integer> {
         final boolean stdinTty;
         final boolean stdoutTty;
         final boolean stderrTty;
-        final boolean root;
 
         Host(Map<String, String> env, Path cwd, PrintWriter out, PrintWriter err, InputStream in, String command,
                 int ttys) {
@@ -1083,7 +1202,6 @@ class Sandbox implements Callable<Integer> {
             this.stdinTty = (ttys & 1) != 0;
             this.stdoutTty = (ttys & 2) != 0;
             this.stderrTty = (ttys & 4) != 0;
-            this.root = (ttys & 8) != 0;
         }
 
         static Host ofThisProcess() {
@@ -1113,12 +1231,15 @@ class Sandbox implements Callable<Integer> {
             return told != null ? told : System.getenv("JBANG_LAUNCH_CMD") != null ? "jbang sandbox.java" : "sandbox";
         }
 
-        /** Bits 1, 2, 4 for a terminal on 0, 1, 2, 8 for root: asked of a child, as Java tells neither. */
+        /** Bits 1, 2, 4 for a terminal on 0, 1, 2: told by the launcher, else asked of a child, as Java does not tell. */
         static int terminals() {
+            Integer told = Integer.getInteger("sandbox.terminals");
+            if (told != null) {
+                return told;
+            }
             try {
                 return new ProcessBuilder("sh", "-c", "n=0; test -t 0 && n=1; test -t 1 && n=$((n+2));"
-                        + " test -t 2 && n=$((n+4)); test \"$(id -u)\" = 0 && n=$((n+8)); exit $n")
-                        .inheritIO().start().waitFor();
+                        + " test -t 2 && n=$((n+4)); exit $n").inheritIO().start().waitFor();
             } catch (IOException e) {
                 return 0;
             } catch (InterruptedException e) {
@@ -1294,7 +1415,8 @@ class Sandbox implements Callable<Integer> {
         private final Host host;
         private final String arch;
         private final String variable;
-        private String version;
+        private CompletableFuture<String> version;
+        private boolean versionChecked;
         private String qemu;
         private Boolean kvm;
         private String trouble = "";
@@ -1307,9 +1429,9 @@ class Sandbox implements Callable<Integer> {
             this.variable = "QEMU_SYSTEM_" + arch.toUpperCase(Locale.ROOT);
         }
 
-        /** Lima is there, or is installed now, or this ends with what to do. */
+        /** Lima is there, or is installed now, or this ends with what to do. Its version is asked for beside all else. */
         void lima() {
-            if (host.root) {
+            if (lima.run(Duration.ofMinutes(1), null, List.of("id", "-u")).out().strip().equals("0")) {
                 throw new Lima.Failure(
                         "Lima refuses to run as root, and sandboxes with it. Use an ordinary user: su - NAME");
             }
@@ -1318,6 +1440,10 @@ class Sandbox implements Callable<Integer> {
                         + "\nLima has to be installed first: https://lima-vm.io/docs/installation/"
                         + "\nTo look around without it, in a checkout: testbed/try ./sandbox demo", "limactl");
             }
+            version = CompletableFuture
+                    .supplyAsync(
+                            () -> lima.run(Duration.ofMinutes(1), null, List.of("limactl", "--version")).out().strip())
+                    .exceptionally(hangs -> "");
         }
 
         private boolean missing(String program) {
@@ -1326,7 +1452,7 @@ class Sandbox implements Callable<Integer> {
 
         /** Before an instance of this type is made or started: is Lima's version known, and QEMU there? */
         void ready(String vmType) {
-            if (version == null) {
+            if (!versionChecked) {
                 checkVersion();
             }
             if (qemu != null || !vmType.equals("qemu")) {
@@ -1349,7 +1475,8 @@ class Sandbox implements Callable<Integer> {
 
         /** Lima 2.0 to 2.2 is known, builds between releases (2.2.0-14-gabc, 2.2.0.m) among it. */
         private void checkVersion() {
-            version = lima.run(Duration.ofMinutes(1), null, List.of("limactl", "--version")).out().strip();
+            String version = this.version.join();
+            versionChecked = true;
             Matcher m = Pattern.compile("version v?([0-9]{1,4})[.]([0-9]{1,4})(?![0-9]).*").matcher(version);
             int number = m.find() ? Integer.parseInt(m.group(1)) * 10_000 + Integer.parseInt(m.group(2)) : 0;
             String told = version.replaceFirst("^limactl version ", "");
@@ -1618,6 +1745,15 @@ class Sandbox implements Callable<Integer> {
             return new Instance(node);
         }
 
+        /** All that limactl tells of now. */
+        static List<Instance> all(Lima lima) {
+            return lima.list().stream().map(Instance::of).toList();
+        }
+
+        static Optional<Instance> named(String name, List<Instance> all) {
+            return all.stream().filter(i -> i.name.equals(name)).findFirst();
+        }
+
         boolean is(String wanted) {
             return status.equals(wanted);
         }
@@ -1811,7 +1947,7 @@ class Sandbox implements Callable<Integer> {
         /** Notes what limactl told of an instance that is open, as long as its lima.yaml stays as it is. */
         static void remember(Lima lima, Instance is) {
             ObjectNode node = ((ObjectNode) is.node).deepCopy();
-            node.put("status", "Running").put("stamp", stamp(is.dir));
+            node.put("status", "Running").put("stamp", Lima.io(() -> stamp(is.dir)));
             node.retain("name", "status", "dir", "vmType", "cpus", "memory", "disk", "config", "stamp");
             ((ObjectNode) node.get("config")).retain("mounts", "user", "param", "portForwards", "caCerts");
             write(lima.state("live").resolve(is.name), node.toString());
@@ -1819,8 +1955,10 @@ class Sandbox implements Callable<Integer> {
 
         /** What was noted of an instance; empty if there is nothing or it has been edited since. */
         static Optional<Instance> recall(Lima lima, String name) {
-            try {
-                JsonNode node = Lima.JSON.readTree(Files.readString(lima.state("live").resolve(name)));
+            try (JsonParser note = new JsonFactory()
+                    .createParser(Files.readString(lima.state("live").resolve(name)))) {
+                note.nextToken();
+                JsonNode node = tree(note);
                 Instance is = Instance.of(node);
                 return is.name.equals(name) && node.path("stamp").asText().equals(stamp(is.dir)) ? Optional.of(is)
                         : Optional.empty();
@@ -1829,9 +1967,36 @@ class Sandbox implements Callable<Integer> {
             }
         }
 
-        private static String stamp(Path instance) {
-            File yaml = instance.resolve("lima.yaml").toFile();
-            return yaml.lastModified() + " " + yaml.length();
+        /** Which lima.yaml it is, and in which state: no change leaves the time of its inode as it was, a move neither. */
+        private static String stamp(Path instance) throws IOException {
+            return "" + new TreeMap<>(Files.readAttributes(instance.resolve("lima.yaml"), "unix:ino,size,ctime"));
+        }
+
+        /** What begins at the present token. Jackson's own mapper takes as long to set up as the whole of ssh. */
+        private static JsonNode tree(JsonParser json) throws IOException {
+            JsonNodeFactory nodes = JsonNodeFactory.instance;
+            return switch (json.currentToken()) {
+                case START_OBJECT -> {
+                    ObjectNode object = nodes.objectNode();
+                    while (json.nextToken() != JsonToken.END_OBJECT) {
+                        String key = json.currentName();
+                        json.nextToken();
+                        object.set(key, tree(json));
+                    }
+                    yield object;
+                }
+                case START_ARRAY -> {
+                    ArrayNode array = nodes.arrayNode();
+                    while (json.nextToken() != JsonToken.END_ARRAY) {
+                        array.add(tree(json));
+                    }
+                    yield array;
+                }
+                case VALUE_NUMBER_INT -> nodes.numberNode(json.getLongValue());
+                case VALUE_TRUE, VALUE_FALSE -> nodes.booleanNode(json.getBooleanValue());
+                case VALUE_NULL -> nodes.nullNode();
+                default -> nodes.textNode(json.getText());
+            };
         }
 
         static JsonNode yaml(Path file) {
@@ -1843,7 +2008,7 @@ class Sandbox implements Callable<Integer> {
         }
 
         static String json(Object value) {
-            return Lima.io(() -> Lima.JSON.writeValueAsString(value));
+            return Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(value));
         }
 
         /** The last words of the script that failed in the guest, or of its set-up, indented; empty if there are none. */
@@ -2004,6 +2169,12 @@ class Sandbox implements Callable<Integer> {
                 }
             }
             return row[b.length()];
+        }
+
+        /** A build's file, as jvm reads it; nothing for what is no plain file or too long: the tree may be anybody's. */
+        static String text(Path file) {
+            return Lima.io(() -> Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS) && Files.size(file) <= 1_000_000
+                    ? Files.readString(file, ISO_8859_1) : "");
         }
 
         private static final String PROBE = ".sandbox-mount-probe-";
@@ -2783,11 +2954,15 @@ class Sandbox implements Callable<Integer> {
 
         /** A forward {@code [HOST:]GUEST} on 127.0.0.1, whatever address the guest's program listens on. */
         static Map<String, Object> publish(String option) {
+            return publish("--publish", option);
+        }
+
+        static Map<String, Object> publish(String name, String option) {
             Matcher m = Pattern.compile("(?:([0-9]{1,5}):)?([0-9]{1,5})").matcher(option);
             int guest = m.matches() ? Integer.parseInt(m.group(2)) : 0;
             int host = guest > 0 && m.group(1) != null ? Integer.parseInt(m.group(1)) : guest;
             if (guest < 1 || guest > 65535 || host < 1 || host > 65535) {
-                throw new Lima.Failure(2, "--publish takes [HOST:]GUEST, ports of 1 to 65535, not '" + option + "'");
+                throw new Lima.Failure(2, name + " takes [HOST:]GUEST, ports of 1 to 65535, not '" + option + "'");
             }
             Map<String, Object> forward = new LinkedHashMap<>();
             forward.put("guestIP", "0.0.0.0");
@@ -2825,22 +3000,21 @@ class Sandbox implements Callable<Integer> {
             this.setup = setup;
         }
 
-        /** The name of the template's finished base; built now if there is none. */
-        String ensure(Origin origin, Duration timeout) {
+        /** The template's finished base, of ALL that there were; built now if there is none. */
+        Instance ensure(Origin origin, List<Instance> all, Duration timeout) {
             String id = Template.id(lima, origin, host);
-            Optional<Instance> ready = newest(id, origin.vmType);
-            if (ready.isPresent()) {
-                return ready.get().name;
-            }
-            try (Life.Lock lock = life.lock("base-" + id)) {
-                ready = newest(id, origin.vmType); // whoever held the lock may have built it
-                return ready.isPresent() ? ready.get().name : build(id, origin, timeout, inherited(), lock);
-            }
+            return newest(all, id, origin.vmType).orElseGet(() -> {
+                try (Life.Lock lock = life.lock("base-" + id)) {
+                    // whoever held the lock may have built it
+                    return newest(Instance.all(lima), id, origin.vmType)
+                            .orElseGet(() -> build(id, origin, timeout, inherited(), lock));
+                }
+            });
         }
 
         /** The name of the template's finished base, if there is one. */
         Optional<String> of(Origin origin) {
-            return newest(Template.id(lima, origin, host), origin.vmType).map(i -> i.name);
+            return newest(Instance.all(lima), Template.id(lima, origin, host), origin.vmType).map(i -> i.name);
         }
 
         /** A word for the mark that names the template as limactl takes it; none for ours. */
@@ -2853,9 +3027,9 @@ class Sandbox implements Callable<Integer> {
         void rebuild(Origin origin, Duration timeout, List<String> agents) {
             String id = Template.id(lima, origin, host);
             try (Life.Lock lock = life.lock("base-" + id)) {
-                List<Instance> old = bases(id).toList();
-                String name = build(id, origin, timeout, agents, lock);
-                List<Instance> all = instances();
+                List<Instance> old = bases(Instance.all(lima), id).toList();
+                String name = build(id, origin, timeout, agents, lock).name;
+                List<Instance> all = Instance.all(lima);
                 for (Instance base : old) {
                     if (all.stream().noneMatch(i -> base.name.equals(i.mark.get("base"))) && !underOthers(base)) {
                         remove(base.name);
@@ -2875,33 +3049,31 @@ class Sandbox implements Callable<Integer> {
                     .anyMatch(d -> !d.startsWith(base.name + "/"));
         }
 
-        private List<Instance> instances() {
-            return lima.list().stream().map(Instance::of).toList();
-        }
-
-        private Stream<Instance> bases(String id) {
-            return instances().stream()
+        private static Stream<Instance> bases(List<Instance> all, String id) {
+            return all.stream()
                     .filter(i -> "base".equals(i.mark.get("kind")) && id.equals(i.mark.get("template")));
         }
 
-        private Optional<Instance> newest(String id, String vmType) {
-            return bases(id).filter(i -> i.mark.containsKey("ready") && i.is("Stopped"))
+        private static Optional<Instance> newest(List<Instance> all, String id, String vmType) {
+            return bases(all, id).filter(i -> i.mark.containsKey("ready") && i.is("Stopped"))
                     .filter(i -> vmType == null || vmType.equals(i.vmType))
                     .max(Comparator.comparingLong(i -> Long.parseLong(i.mark.get("ready"))));
         }
 
         /** The agents of the newest base there is, so that a changed template does not lose them. */
         private List<String> inherited() {
-            return instances().stream().filter(i -> "base".equals(i.mark.get("kind")) && i.mark.containsKey("ready"))
+            return Instance.all(lima).stream()
+                    .filter(i -> "base".equals(i.mark.get("kind")) && i.mark.containsKey("ready"))
                     .max(Comparator.comparingLong(i -> Long.parseLong(i.mark.get("ready"))))
                     .map(i -> i.mark.getOrDefault("agents", "")).filter(a -> !a.isEmpty())
                     .map(a -> List.of(a.split(",", -1))).orElse(List.of());
         }
 
-        private String build(String id, Origin origin, Duration timeout, List<String> agents, Life.Lock lock) {
-            List<Instance> unfinished = bases(id).filter(i -> !i.mark.containsKey("ready")).toList();
+        private Instance build(String id, Origin origin, Duration timeout, List<String> agents, Life.Lock lock) {
+            List<Instance> unfinished = bases(Instance.all(lima), id).filter(i -> !i.mark.containsKey("ready"))
+                    .toList();
             unfinished.forEach(i -> remove(i.name));
-            Set<String> taken = instances().stream().map(i -> i.name).collect(Collectors.toSet());
+            Set<String> taken = Instance.all(lima).stream().map(i -> i.name).collect(Collectors.toSet());
             String name = Stream.iterate(1, n -> n + 1).map(n -> "base-" + id.substring(0, 8) + (n == 1 ? "" : "-" + n))
                     .filter(n -> !taken.contains(n)).findFirst().orElseThrow();
             talk.say("First use of this template: its base is built once, in about "
@@ -2911,12 +3083,12 @@ class Sandbox implements Callable<Integer> {
                     Math.min(4, Runtime.getRuntime().availableProcessors()),
                     Math.max(1, Math.min(4, Math.floor(host.memoryBytes() / (double) (1L << 31)))), DISK_GIB);
             Wish wish = new Wish(name, List.of(), Map.of(), origin, resources, List.of(), Map.of());
-            createFrom(wish, "kind=base template=" + id + template(origin), lock);
-            Instance base = instances().stream().filter(i -> i.name.equals(name)).findFirst().orElseThrow();
+            Instance base = Instance
+                    .named(name, createFrom(wish, "kind=base template=" + id + template(origin), lock)).orElseThrow();
             Audit.before(base, lima);
             orUndo("base", name, lock, () -> provision(base, id, agents, timeout, lock));
             talk.done();
-            return name;
+            return Instance.named(name, Instance.all(lima)).orElseThrow();
         }
 
         /** Boots the base once, proves its set-up, adds agents, clears what must not be the same in clones, stops it. */
@@ -2973,8 +3145,8 @@ class Sandbox implements Callable<Integer> {
             Lima.io(() -> Files.deleteIfExists(lima.state("images").resolve(name + ".qcow2")));
         }
 
-        /** Makes the wished sandbox as a clone of a stopped instance. */
-        void cloneOf(Instance source, Wish wish, Life.Lock lock) {
+        /** Makes the wished sandbox as a clone of a stopped instance; what limactl tells of then. */
+        List<Instance> cloneOf(Instance source, Wish wish, Life.Lock lock) {
             if (wish.resources.disk() * (1L << 30) < source.disk) {
                 throw new Lima.Failure(2,
                         "--disk " + Resources.plain(wish.resources.disk()) + ": the disk of " + source.name
@@ -2991,8 +3163,9 @@ class Sandbox implements Callable<Integer> {
             List<String> call = new ArrayList<>(List.of("clone", "--tty=false"));
             call.addAll(options(wish, settings));
             call.addAll(List.of(source.name, wish.name));
-            make("clone", call, wish, lock);
+            List<Instance> all = make("clone", call, wish, lock);
             ownBaseDisk(lima.home.resolve(wish.name));
+            return all;
         }
 
         /** Lima 2.0 copies the base disk too, but leaves the clone's disk on the source's, which may be deleted. */
@@ -3020,12 +3193,13 @@ class Sandbox implements Callable<Integer> {
         }
 
         /** Makes the wished sandbox straight from its template. */
-        void create(Wish wish, Life.Lock lock) {
-            createFrom(wish, "kind=sandbox template=" + Template.id(lima, wish.origin, host) + template(wish.origin),
+        List<Instance> create(Wish wish, Life.Lock lock) {
+            return createFrom(wish,
+                    "kind=sandbox template=" + Template.id(lima, wish.origin, host) + template(wish.origin),
                     lock);
         }
 
-        private void createFrom(Wish wish, String mark, Life.Lock lock) {
+        private List<Instance> createFrom(Wish wish, String mark, Life.Lock lock) {
             String locator = Template.locator(lima, wish.origin.template, host);
             JsonNode whole = Store.parse(Template.whole(lima, locator));
             List<String> call = new ArrayList<>(List.of("create", "--tty=false", "--name", wish.name));
@@ -3036,12 +3210,14 @@ class Sandbox implements Callable<Integer> {
             call.add(locator);
             talk.phase("creating " + wish.name);
             Thread downloads = Downloads.watch(host, talk);
+            List<Instance> all;
             try {
-                make("create", call, wish, lock);
+                all = make("create", call, wish, lock);
             } finally {
                 downloads.interrupt();
             }
-            Downloads.undigested(host, instances(), wish.name).ifPresent(talk::say);
+            Downloads.undigested(host, all, wish.name).ifPresent(talk::say);
+            return all;
         }
 
         private static List<String> options(Wish wish, List<String> settings) {
@@ -3077,8 +3253,8 @@ class Sandbox implements Callable<Integer> {
             }
         }
 
-        /** Runs limactl create or clone so that an interruption leaves nothing, and reads back what came of it. */
-        private void make(String what, List<String> call, Wish wish, Life.Lock lock) {
+        /** Runs limactl create or clone so that an interruption leaves nothing; reads back what came of it, and what else is. */
+        private List<Instance> make(String what, List<String> call, Wish wish, Life.Lock lock) {
             if (Files.exists(lima.home.resolve(wish.name))) {
                 throw new Lima.Failure(wish.name + " was made by somebody else at this moment");
             }
@@ -3095,7 +3271,8 @@ class Sandbox implements Callable<Integer> {
                 lock.making("", null);
                 throw failure;
             }
-            Instance is = instances().stream().filter(i -> i.name.equals(wish.name)).findFirst()
+            List<Instance> all = Instance.all(lima);
+            Instance is = Instance.named(wish.name, all)
                     .orElseThrow(() -> new Lima.Failure(
                             "limactl " + what + " said that it made " + wish.name + ", but it did not"));
             List<Mount> wanted = wish.mounts.stream().sorted(Comparator.comparing(m -> m.path)).toList();
@@ -3108,6 +3285,7 @@ class Sandbox implements Callable<Integer> {
                                 + (extras.isEmpty() ? "" : ", and have " + String.join(", ", extras))
                                 + ". Look into " + lima.home.resolve("_config") + " (default.yaml, override.yaml).");
             }
+            return all;
         }
     }
 
@@ -3364,9 +3542,7 @@ class Sandbox implements Callable<Integer> {
          */
         int run(Instance is, String dir, List<String> command, Set<String> keys) {
             boolean tty = host.stdinTty && host.stdoutTty;
-            String id = HexFormat.of()
-                    .formatHex(java.util.UUID.randomUUID().toString().getBytes(UTF_8))
-                    .substring(0, 24);
+            String id = ProcessHandle.current().pid() + "-" + System.nanoTime();
             Map<String, String> env = new LinkedHashMap<>(host.env);
             if (tty) {
                 env.put("TERM", terminal(is));
@@ -3413,11 +3589,11 @@ class Sandbox implements Callable<Integer> {
                 }
             });
             String login = login(is, command);
-            return "exec sh -c " + Lima
-                    .quote("if command -v perl >/dev/null 2>&1; then export PERL_BADLANG=0; exec perl -e "
-                            + Lima.quote(WRAPPER)
-                            + " " + id + " " + (tty ? 1 : 0) + " " + Lima.quote(dir) + settings + " " + login
-                            + "; else cd " + Lima.quote(dir) + " && exec env" + settings + " " + login + "; fi");
+            return "[ ! -e " + GUEST_DIRS + "prove ] || sh " + GUEST_DIRS + "prove </dev/null >&2;"
+                    + " export PERL_BADLANG=0; command -v perl >/dev/null 2>&1 && exec perl -e " + Lima.quote(WRAPPER)
+                    + " "
+                    + id + " " + (tty ? 1 : 0) + " " + Lima.quote(dir) + settings + " " + login
+                    + "; cd " + Lima.quote(dir) + " && exec env -u PERL_BADLANG" + settings + " " + login;
         }
 
         /**
@@ -3512,6 +3688,65 @@ class Sandbox implements Callable<Integer> {
         }
     }
 
+    /** Ports of a guest on 127.0.0.1 for one session, over our connection to it. */
+    static final class Forwards implements AutoCloseable {
+        final Map<Integer, Integer> ports = new LinkedHashMap<>();
+        private Process guard;
+
+        /** Opens all of them or none. They are closed with this process, however it ends: kill -9 ends the guard's input. */
+        static Forwards open(Instance is, List<String> options, Lima lima) {
+            Forwards forwards = new Forwards();
+            if (options.isEmpty()) {
+                return forwards;
+            }
+            List<String> words = new ArrayList<>();
+            for (String option : options) {
+                Map<String, Object> forward = Template.publish("--forward", option);
+                int port = (int) forward.get("hostPort");
+                int guest = (int) forward.get("guestPort");
+                if (!free(port)) { // ssh would take a forward that another session has for its own
+                    throw new Lima.Failure(
+                            "port " + port + " of this computer is taken by another program. Another one is"
+                                    + " written " + (port == 65535 ? 1024 : port + 1) + ":" + guest);
+                }
+                forwards.ports.put(port, guest);
+                words.addAll(List.of("-L", "127.0.0.1:" + port + ":localhost:" + guest));
+            }
+            List<String> cancel = new ArrayList<>(List.of("sh", "-c",
+                    "trap '' INT HUP TERM; cat >/dev/null; exec \"$@\" >/dev/null 2>&1", "sh"));
+            cancel.addAll(lima.sshCommand(is.name, Stream.concat(Stream.of("-O", "cancel"), words.stream()).toList()));
+            forwards.guard = Lima.io(() -> lima.builder(cancel).redirectErrorStream(true)
+                    .redirectOutput(ProcessBuilder.Redirect.DISCARD).start());
+            Lima.Result r = lima.run(Duration.ofMinutes(1), null, lima.sshCommand(is.name,
+                    Stream.concat(Stream.of("-O", "forward"), words.stream()).toList()));
+            if (r.code() != 0) {
+                forwards.close();
+                throw new Lima.Failure("not forwarded: " + forwards.ports + ": " + r.err().strip());
+            }
+            return forwards;
+        }
+
+        private static boolean free(int port) {
+            try (ServerSocket socket = new ServerSocket()) {
+                socket.setReuseAddress(true);
+                socket.bind(new InetSocketAddress(InetAddress.getLoopbackAddress(), port));
+                return true;
+            } catch (IOException e) {
+                return false;
+            }
+        }
+
+        @Override
+        public void close() {
+            if (guard != null) {
+                Lima.io(() -> {
+                    guard.getOutputStream().close();
+                    return guard.waitFor(10, TimeUnit.SECONDS);
+                });
+            }
+        }
+    }
+
     // --- Lima: the same text in every script ---
     /** Runs limactl, qemu-img and ssh: argument lists in, exit codes and words out. limactl is asked, never believed. */
     static final class Lima {
@@ -3539,7 +3774,6 @@ class Sandbox implements Callable<Integer> {
                         + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
 
         private static final Pattern REASON = Pattern.compile("level=(?:fatal|error) msg=\"((?:[^\"\\\\]|\\\\.)*)\"");
-        private static final ObjectMapper JSON = new ObjectMapper();
 
         final Map<String, String> env;
         final Path home;
@@ -3608,7 +3842,12 @@ class Sandbox implements Callable<Integer> {
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> JSON.readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
+        }
+
+        /** A class of its own, so that it is set up when it is needed first: it takes as long as a call over ssh. */
+        static final class Json {
+            static final ObjectMapper MAPPER = new ObjectMapper();
         }
 
         /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
@@ -3628,7 +3867,9 @@ class Sandbox implements Callable<Integer> {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            Path socket = state("s").resolve(hash(name).substring(0, 8));
+            Path plain = state("s").resolve(name);
+            Path socket = plain.toString().length() <= 85 ? plain
+                    : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }
@@ -3970,8 +4211,10 @@ class Sandbox implements Callable<Integer> {
         }
 
         void disconnect(String name) {
-            lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
-            Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+            if (Files.exists(lima.socket(name))) {
+                lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
+                Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+            }
         }
 
         /** Stops an instance, a broken one too; twice is no error. Its guest is asked first, then the power is cut. */

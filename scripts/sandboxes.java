@@ -465,7 +465,7 @@ class Sandboxes implements Callable<Integer> {
         /** The docker CLI's context of a sandbox, if docker-context made one, gets its new name, or goes with it. */
         private void dockerContext(String name, Optional<String> to) {
             for (String line : docker("context", "ls", "--format", "{{json .}}").lines().toList()) {
-                JsonNode context = Lima.io(() -> Lima.JSON.readTree(line));
+                JsonNode context = Lima.io(() -> Lima.Json.MAPPER.readTree(line));
                 if (context.path("Name").asText().equals("lima-" + name)
                         && context.path("DockerEndpoint").asText().equals("unix://" + dockerSocket(name))) {
                     to.ifPresent(t -> docker("context", "create", "lima-" + t, "--description", "The sandbox " + t,
@@ -528,7 +528,7 @@ class Sandboxes implements Callable<Integer> {
         Optional<String> trial(String name) {
             Path note = lima.home.resolve("_sandbox/trials/" + name + ".json");
             return !Files.exists(note) ? Optional.empty()
-                    : Optional.of(Lima.io(() -> Lima.JSON.readTree(note.toFile())))
+                    : Optional.of(Lima.io(() -> Lima.Json.MAPPER.readTree(note.toFile())))
                             .map(t -> "its trial " + t.path("tag").asText() + " ends undecided: "
                                     + t.path("top").asText()
                                     + " stays on the branch agent/" + t.path("tag").asText());
@@ -1107,7 +1107,7 @@ class Sandboxes implements Callable<Integer> {
                 throw new Lima.Failure(its + " was made otherwise than it was: " + after.mountsText() + ", "
                         + after.cpus + " cpus, " + ListAll.size(after.memory) + ", " + ListAll.size(after.disk));
             });
-            JsonNode forwards = Lima.io(() -> Lima.JSON.readTree(forwards(journal)));
+            JsonNode forwards = Lima.io(() -> Lima.Json.MAPPER.readTree(forwards(journal)));
             if (!Set.copyOf(list(forwards)).equals(Set.copyOf(list(forwards(after))))) {
                 around(after, () -> Yaml.set(this, after, List.of(".portForwards = " + forwards), b -> true));
             }
@@ -1670,7 +1670,7 @@ class Sandboxes implements Callable<Integer> {
                         forwards.add(f); // the rule that opens nothing stays last
                     }
                 });
-                String list = Lima.io(() -> Lima.JSON.writeValueAsString(forwards));
+                String list = Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(forwards));
                 Yaml.set(this, is, List.of(".portForwards = " + list), b -> b.kept().equals(kept));
             }
         }
@@ -1866,7 +1866,7 @@ class Sandboxes implements Callable<Integer> {
             }
             Path kept = tag == null ? null : lima.state("snapshots").resolve(is.name).resolve(tag);
             boolean internal = tag != null && tags(is.name).contains(tag);
-            boolean copied = tag != null && Files.exists(kept.resolve("meta.json")) && Lima.io(() -> Lima.JSON
+            boolean copied = tag != null && Files.exists(kept.resolve("meta.json")) && Lima.io(() -> Lima.Json.MAPPER
                     .readTree(kept.resolve("meta.json").toFile())).path("method").asText().equals("copy");
             if (tag != null && !internal && !copied) {
                 throw new Lima.Failure(2, is.name + " has no snapshot " + tag + ". To see those it has: "
@@ -1876,7 +1876,7 @@ class Sandboxes implements Callable<Integer> {
             Set<String> wanted = is.mountWords();
             if (dir != null) {
                 settings.addAll(Edit.mountSettings(this, is, dir, Set.of(), forceDir));
-                JsonNode told = Lima.io(() -> Lima.JSON.readTree(settings.get(settings.size() - 2)
+                JsonNode told = Lima.io(() -> Lima.Json.MAPPER.readTree(settings.get(settings.size() - 2)
                         .replaceFirst("^\\.mounts = ", "")));
                 wanted = new LinkedHashSet<>();
                 for (JsonNode m : told) {
@@ -1891,7 +1891,7 @@ class Sandboxes implements Callable<Integer> {
                         others.add(f);
                     }
                 });
-                settings.add(".portForwards = " + Lima.io(() -> Lima.JSON.writeValueAsString(others)));
+                settings.add(".portForwards = " + Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(others)));
             }
             life(is.name).sweep(is.name);
             lock.making("clone " + name, null);
@@ -2250,24 +2250,28 @@ class Sandboxes implements Callable<Integer> {
         private static final String AGENTS = "claude codex gemini opencode copilot";
         /** What the scripts beside this one take, each verb (-: none) with its options; CompletionTest holds them to it. */
         static final String OTHERS = """
-                sandbox - --dir --name --mount --mount-none --read-only --force-dir --publish --cpus --memory --disk \
-                --template --vm-type --ca --timeout --from --no-base --rebuild-base --add-agent --env --no-keys --rm \
-                --foreign --yes --quiet --print-template --help --version
+                sandbox - --dir --name --mount --mount-none --read-only --force-dir --publish --forward --guest-dir \
+                --cpus --memory --disk --template --vm-type --ca --timeout --from --no-base --rebuild-base --add-agent \
+                --env --no-keys --rm --foreign --yes --quiet --print-template --help --version
                 snapshot create --tag --force --when-idle --foreign --method --help
                 snapshot list --quiet --json --help
                 snapshot apply --tag --force --when-idle --foreign --no-keep --help
                 snapshot try --force --when-idle --foreign --keep --discard --help
                 snapshot delete --tag --force --when-idle --foreign --help
-                doctor - --fix --json --url --help
                 docker-context use --help
                 docker-context create --all --help
                 docker-context list --json --help
                 docker-context env --shell --help
                 docker-context remove --all --help
-                editor - --via --forward --print --remove --rename --help
                 ghostty-terminfo - --all --term --as --help
                 jvm - --jdk --outer --maven --settings --profiles --tail --print --json --help
+                doctor - --fix --json --url --help
+                guest-dirs - --dir --build --help
                 lima-install - --yes --check --dir --version --help
+                editor zed --print --remove --rename --via --forward --help
+                editor vscode --print --remove --rename --help
+                editor idea --print --remove --rename --help
+                editor ssh --print --remove --rename --help
                 """;
         private static final String BASH = """
                 _sandboxes_names() {
@@ -2286,7 +2290,7 @@ class Sandboxes implements Callable<Integer> {
                         esac
                     fi
                     case $script/$((COMP_CWORD - at))/${COMP_WORDS[at]} in
-                        sandbox/0/*) words="WORDS OPTIONS-OF-SANDBOX $(_sandboxes_names)" ;;
+                        sandbox/0/*) words="FIRST OPTIONS-OF-SANDBOX $(_sandboxes_names)" ;;
                         sandbox/1/*) words='AGENTS' ;;
                         sandbox/*) ;;
                 EACH
@@ -2321,7 +2325,7 @@ class Sandboxes implements Callable<Integer> {
                     test "$words[1]" = $argv[1]; and test (count $words) $argv[3..]
                     and begin; test $argv[2] = -; or test "$words[2]" = $argv[2]; end
                 end
-                complete -c sandbox -n '__sandboxes_in sandbox - -eq 1' -f -a 'WORDS (__sandboxes_names)'
+                complete -c sandbox -n '__sandboxes_in sandbox - -eq 1' -f -a 'FIRST (__sandboxes_names)'
                 complete -c sandbox -n '__sandboxes_in sandbox - -eq 2' -a 'AGENTS'
                 complete -c sandbox -c snapshot -n '__sandboxes_in snapshot - -ge 3' -f -a '(__sandboxes_tags)'
                 EACH
@@ -2351,14 +2355,15 @@ class Sandboxes implements Callable<Integer> {
                     .map(e -> fish ? fish(e.getKey(), "-", "-eq 1", e.getValue())
                             : "        " + e.getKey() + "/0/*) words='" + e.getValue() + "' ;;")
                     .collect(Collectors.joining("\n", "", "\n"))
-                    + rows.stream().map(row -> fish ? fish(row) : bash(row)).collect(Collectors.joining("\n"));
+                    + rows.stream().filter(row -> fish || !row.script.equals("sandbox"))
+                            .map(row -> fish ? fish(row) : bash(row)).collect(Collectors.joining("\n"));
             Row sandbox = rows.stream().filter(row -> row.script.equals("sandbox")).findFirst().orElseThrow();
             return (shell.equals("zsh")
                     ? "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n"
                     : "") + (fish ? FISH : BASH).replace("EACH", each).replace("AGENTS", AGENTS)
                             .replace("SCRIPTS", String.join(" | ", scripts)).replace("NAMES", String.join(" ", scripts))
                             .replace("OPTIONS-OF-SANDBOX", String.join(" ", sandbox.options))
-                            .replace("WORDS", own + " " + String.join(" ", scripts))
+                            .replace("FIRST", own + " " + String.join(" ", scripts))
                             .replace("VERBS", fish ? own : own.replace(" ", " | "));
         }
 
@@ -2537,7 +2542,7 @@ class Sandboxes implements Callable<Integer> {
             Path all = lima.home.resolve("_sandbox/snapshots").resolve(name);
             for (File dir : Stream.ofNullable(all.toFile().listFiles()).flatMap(Stream::of).toList()) {
                 try {
-                    JsonNode meta = Lima.JSON.readTree(dir.toPath().resolve("meta.json").toFile());
+                    JsonNode meta = Lima.Json.MAPPER.readTree(dir.toPath().resolve("meta.json").toFile());
                     tags.add(new Tag(meta.path("tag").asText(), meta.path("method").asText(),
                             meta.path("created").asText()));
                 } catch (IOException halfMade) {
@@ -2618,7 +2623,7 @@ class Sandboxes implements Callable<Integer> {
 
         /** Writes a value to stdout as JSON. */
         void json(Object value) {
-            out.println(Lima.io(() -> Lima.JSON.writerWithDefaultPrettyPrinter().writeValueAsString(value)));
+            out.println(Lima.io(() -> Lima.Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(value)));
         }
 
         String tilde(Path path) {
@@ -2673,7 +2678,7 @@ class Sandboxes implements Callable<Integer> {
         private boolean catalog() {
             Path jbang = Path.of(env.getOrDefault("JBANG_DIR", env.getOrDefault("HOME", "/") + "/.jbang"));
             return Optional.of(jbang.resolve("jbang-catalog.json")).filter(Files::exists)
-                    .map(f -> Lima.io(() -> Lima.JSON.readTree(f.toFile())))
+                    .map(f -> Lima.io(() -> Lima.Json.MAPPER.readTree(f.toFile())))
                     .filter(c -> c.at("/catalogs/org").isObject())
                     .isPresent();
         }
@@ -2761,7 +2766,6 @@ class Sandboxes implements Callable<Integer> {
                         + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
 
         private static final Pattern REASON = Pattern.compile("level=(?:fatal|error) msg=\"((?:[^\"\\\\]|\\\\.)*)\"");
-        private static final ObjectMapper JSON = new ObjectMapper();
 
         final Map<String, String> env;
         final Path home;
@@ -2830,7 +2834,12 @@ class Sandboxes implements Callable<Integer> {
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> JSON.readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
+        }
+
+        /** A class of its own, so that it is set up when it is needed first: it takes as long as a call over ssh. */
+        static final class Json {
+            static final ObjectMapper MAPPER = new ObjectMapper();
         }
 
         /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
@@ -2850,7 +2859,9 @@ class Sandboxes implements Callable<Integer> {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            Path socket = state("s").resolve(hash(name).substring(0, 8));
+            Path plain = state("s").resolve(name);
+            Path socket = plain.toString().length() <= 85 ? plain
+                    : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }
@@ -3192,8 +3203,10 @@ class Sandboxes implements Callable<Integer> {
         }
 
         void disconnect(String name) {
-            lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
-            Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+            if (Files.exists(lima.socket(name))) {
+                lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
+                Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+            }
         }
 
         /** Stops an instance, a broken one too; twice is no error. Its guest is asked first, then the power is cut. */

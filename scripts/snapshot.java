@@ -575,14 +575,15 @@ class Snapshot {
     /** A snapshot that there is. */
     record Kept(String tag, String method, Instant created) {
         static Kept read(Path meta) {
-            JsonNode node = Lima.io(() -> Lima.JSON.readTree(meta.toFile()));
+            JsonNode node = Lima.io(() -> Lima.Json.MAPPER.readTree(meta.toFile()));
             return new Kept(node.path("tag").asText(), node.path("method").asText(),
                     Instant.parse(node.path("created").asText()));
         }
 
         String json() {
-            return Lima.io(() -> Lima.JSON.writeValueAsString(
-                    Lima.JSON.createObjectNode().put("tag", tag).put("method", method).put("created", "" + created)));
+            return Lima.io(() -> Lima.Json.MAPPER.writeValueAsString(
+                    Lima.Json.MAPPER.createObjectNode().put("tag", tag).put("method", method).put("created",
+                            "" + created)));
         }
     }
 
@@ -646,8 +647,8 @@ class Snapshot {
         }
 
         private JsonNode info(Path disk) {
-            return !is.vmType.equals("qemu") || !Files.exists(disk) ? Lima.JSON.createObjectNode()
-                    : Lima.io(() -> Lima.JSON.readTree(ran(List.of("qemu-img", "info", "-U", "--output=json",
+            return !is.vmType.equals("qemu") || !Files.exists(disk) ? Lima.Json.MAPPER.createObjectNode()
+                    : Lima.io(() -> Lima.Json.MAPPER.readTree(ran(List.of("qemu-img", "info", "-U", "--output=json",
                             disk.toString()))));
         }
 
@@ -903,7 +904,7 @@ class Snapshot {
 
         /** Of one that is open. */
         Repository(Path note) {
-            this(Lima.io(() -> (ObjectNode) Lima.JSON.readTree(note.toFile())));
+            this(Lima.io(() -> (ObjectNode) Lima.Json.MAPPER.readTree(note.toFile())));
         }
 
         private Repository(ObjectNode note) {
@@ -944,7 +945,7 @@ class Snapshot {
                 throw new Lima.Failure(2, dir + " is in no git repository; try needs one");
             }
             Path git = pointed(top.resolve(".git"), "gitdir: ");
-            return Lima.JSON.createObjectNode().put("top", top.toString()).put("git", git.toString())
+            return Lima.Json.MAPPER.createObjectNode().put("top", top.toString()).put("git", git.toString())
                     .put("common",
                             (Files.exists(git.resolve("commondir")) ? pointed(git.resolve("commondir"), "") : git)
                                     .toString());
@@ -1110,7 +1111,7 @@ class Snapshot {
             Path catalog = Path.of(env.getOrDefault("JBANG_DIR", env.getOrDefault("HOME", "/") + "/.jbang"),
                     "jbang-catalog.json");
             String alias = !command.equals("jbang snapshot.java") ? sandbox.replaceFirst("^jbang ", "")
-                    : Files.exists(file) ? file.toString() : Files.exists(catalog) && Lima.io(() -> Lima.JSON
+                    : Files.exists(file) ? file.toString() : Files.exists(catalog) && Lima.io(() -> Lima.Json.MAPPER
                             .readTree(catalog.toFile())).at("/catalogs/org").isObject() ? "sandbox@org" : "";
             if (command.startsWith("jbang ") && !jbang.equals("jbang") && !alias.isEmpty()) {
                 return List.of(jbang, alias);
@@ -1162,7 +1163,6 @@ class Snapshot {
                         + "|LIMA_.*|QEMU_SYSTEM_.*|NO_COLOR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy|all_proxy|ftp_proxy)");
 
         private static final Pattern REASON = Pattern.compile("level=(?:fatal|error) msg=\"((?:[^\"\\\\]|\\\\.)*)\"");
-        private static final ObjectMapper JSON = new ObjectMapper();
 
         final Map<String, String> env;
         final Path home;
@@ -1231,7 +1231,12 @@ class Snapshot {
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> JSON.readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
+        }
+
+        /** A class of its own, so that it is set up when it is needed first: it takes as long as a call over ssh. */
+        static final class Json {
+            static final ObjectMapper MAPPER = new ObjectMapper();
         }
 
         /** Runs a command in the guest over our own connection to it (Life.connect), without a terminal. */
@@ -1251,7 +1256,9 @@ class Snapshot {
 
         /** The socket of our connection; its path, with ssh's own suffix, has to stay below 104 bytes. */
         Path socket(String name) {
-            Path socket = state("s").resolve(hash(name).substring(0, 8));
+            Path plain = state("s").resolve(name);
+            Path socket = plain.toString().length() <= 85 ? plain
+                    : state("s").resolve("_" + hash(name).substring(0, 8));
             if (socket.toString().length() > 85) {
                 throw new Failure("LIMA_HOME is too long for the sockets of ssh: " + home);
             }
@@ -1593,8 +1600,10 @@ class Snapshot {
         }
 
         void disconnect(String name) {
-            lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
-            Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+            if (Files.exists(lima.socket(name))) {
+                lima.run(Duration.ofMinutes(1), null, lima.sshCommand(name, List.of("-O", "exit")));
+                Lima.io(() -> Files.deleteIfExists(lima.socket(name)));
+            }
         }
 
         /** Stops an instance, a broken one too; twice is no error. Its guest is asked first, then the power is cut. */

@@ -52,6 +52,20 @@ class ExecMojo extends LimaMojo {
     @Parameter(property = "lima.output", defaultValue = "terminal")
     private String output;
 
+    /**
+     * Ports of the sandbox to reach from this computer while the command runs, [HOST:]GUEST,…; from the command line or
+     * settings.xml only. Without it quarkus:dev and spring-boot:run get 8080.
+     */
+    @Parameter(property = "lima.publish")
+    private String publish;
+
+    /**
+     * Lets a debugger into the tests: at 127.0.0.1:5005, or the port that this is, and they wait for it. From the command
+     * line or settings.xml only.
+     */
+    @Parameter(property = "lima.debug")
+    private String debug;
+
     private final DefaultLifecycles lifecycles;
 
     private final RepositorySystem repositories;
@@ -74,6 +88,7 @@ class ExecMojo extends LimaMojo {
             throw new MojoExecutionException("lima.output is terminal or log, not " + output);
         }
         CommandWords.Read read = read();
+        debug = userOnly("lima.debug", debug);
         if (inside()) {
             List<String> command = command(read, Runtime.getRuntime().availableProcessors());
             getLog().info(shown(command) + "   (in this sandbox)");
@@ -87,6 +102,8 @@ class ExecMojo extends LimaMojo {
         String env = onlyFromUser("lima.env");
         Stream.of(env == null ? new String[0] : env.split("[, ]+")).filter(n -> !n.isEmpty())
                 .forEach(n -> words.addAll(List.of("--env", n)));
+        Ports.of(read.words(), userOnly("lima.publish", publish), debug)
+                .forEach(p -> words.addAll(List.of("--forward", p)));
         Sandbox.Instance is = ensured();
         List<String> command = command(read, is.cpus);
         if (read.maven()) {
@@ -99,7 +116,7 @@ class ExecMojo extends LimaMojo {
     }
 
     private List<String> command(CommandWords.Read read, int cpus) throws MojoExecutionException {
-        return read.maven() ? maven(read.words(), cpus) : read.words();
+        return read.maven() ? maven(list(Ports.options(debug), read.words()), cpus) : read.words();
     }
 
     /** The command as one line for the user; of properties only the names, as a value may be a secret. */
@@ -107,6 +124,15 @@ class ExecMojo extends LimaMojo {
         return command.stream().map(w -> w.replaceFirst("^(-D[^=]+)=.*", "$1=…"))
                 .map(w -> w.matches("[A-Za-z0-9_./:=,!…+-]+") ? w : Sandbox.Lima.quote(w))
                 .collect(Collectors.joining(" "));
+    }
+
+    /** What counts from the user only; set in a POM's configuration it is an error too, as it is in its properties. */
+    private String userOnly(String property, String value) throws MojoExecutionException {
+        String said = onlyFromUser(property);
+        if (said == null && value != null) {
+            throw fromProject(property, "a POM");
+        }
+        return said;
     }
 
     private CommandWords.Read read() throws MojoExecutionException {

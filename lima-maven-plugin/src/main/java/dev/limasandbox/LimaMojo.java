@@ -53,6 +53,13 @@ abstract class LimaMojo extends AbstractMojo {
     @Parameter(property = "lima.jdk")
     String jdk;
 
+    /**
+     * Where the modules' build output lies: guest (on the sandbox's own disk, which is faster; on this computer are only the
+     * test reports) or host (where it is seen from here). Without it: as it was; at first, host.
+     */
+    @Parameter(property = "lima.target")
+    String target;
+
     @Parameter(defaultValue = "${basedir}", readonly = true, required = true)
     File basedir;
 
@@ -78,6 +85,9 @@ abstract class LimaMojo extends AbstractMojo {
     private void checkAim() throws MojoExecutionException {
         if (dir != null && onlyFromUser("lima.dir") == null) {
             throw fromProject("lima.dir", "a POM");
+        }
+        if (target != null && !target.matches("guest|host")) {
+            throw new MojoExecutionException("lima.target is guest or host, not " + target);
         }
         Path root = Sandbox.Places.real(root());
         if (name != null && session.getUserProperties().getProperty("lima.name") == null
@@ -173,10 +183,10 @@ abstract class LimaMojo extends AbstractMojo {
         return null;
     }
 
-    private static MojoExecutionException fromProject(String property, String where) {
+    static MojoExecutionException fromProject(String property, String where) {
         return new MojoExecutionException(property + " in " + where
-                + " does not count: it would show the sandbox more of"
-                + " this computer. It is taken from the command line (-D" + property + "=…) or from settings.xml");
+                + " does not count: it would open more between the sandbox"
+                + " and this computer. It is taken from the command line (-D" + property + "=…) or from settings.xml");
     }
 
     /**
@@ -236,6 +246,9 @@ abstract class LimaMojo extends AbstractMojo {
         env.put("SANDBOX_JVM", String.join("\n", jvmOptions));
         if (jdk != null) {
             env.put("SANDBOX_JDK", jdk);
+        }
+        if (target != null) {
+            env.put("SANDBOX_TARGET", target);
         }
         return env;
     }

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import picocli.CommandLine.Model.ArgSpec;
@@ -21,10 +22,11 @@ class CompletionTest {
             if (spec.name().equals("sandboxes")) {
                 continue;
             }
-            if (spec.subcommands().isEmpty()) {
+            Map<String, CommandSpec> verbs = Specs.verbs(spec);
+            if (verbs.isEmpty()) {
                 rows.add(row(spec.name(), "-", spec));
             }
-            spec.subcommands().forEach((verb, line) -> rows.add(row(spec.name(), verb, line.getCommandSpec())));
+            verbs.forEach((verb, line) -> rows.add(row(spec.name(), verb, line)));
         }
         assertEquals(rows.stream().sorted().collect(Collectors.joining("\n")),
                 Sandboxes.Completion.OTHERS.lines().sorted().collect(Collectors.joining("\n")),

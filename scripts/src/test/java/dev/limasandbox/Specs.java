@@ -5,7 +5,9 @@ import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
 
@@ -20,6 +22,13 @@ class Specs implements CommandLine.IFactory {
         } catch (ClassNotFoundException e) {
             throw new IllegalStateException(e);
         }
+    }
+
+    /** A script's verbs, by name. */
+    static Map<String, CommandSpec> verbs(CommandSpec spec) {
+        Map<String, CommandSpec> verbs = new LinkedHashMap<>();
+        spec.subcommands().forEach((verb, line) -> verbs.put(verb, line.getCommandSpec()));
+        return verbs;
     }
 
     @Override

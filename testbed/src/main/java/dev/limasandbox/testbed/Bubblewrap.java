@@ -15,6 +15,11 @@ final class Bubblewrap {
     private static final List<String> WITHOUT_PIDS = List.of("bwrap", "--unshare-user", "--unshare-ipc",
             "--unshare-uts");
 
+    /** So that the guest can mount, and only that: a user namespace below bubblewrap's, which keeps the right to itself. */
+    private static final List<String> WITH_MOUNTS = List.of("unshare", "--user", "--map-current-user",
+            "--mount", "--keep-caps", "setpriv", "--inh-caps=-all,+sys_admin", "--ambient-caps=-all,+sys_admin",
+            "--bounding-set=-all,+sys_admin");
+
     private final Guest guest;
 
     Bubblewrap(Guest guest) {
@@ -30,6 +35,14 @@ final class Bubblewrap {
         List<String> command = new ArrayList<>(start);
         command.addAll(List.of("--ro-bind", "/", "/", "--dev", "/dev"));
         command.addAll(List.of(proc));
+        command.add("true");
+        return command;
+    }
+
+    private static List<String> canMount() {
+        List<String> command = probe(WITH_PIDS, "--proc", "/proc");
+        command.remove(command.size() - 1);
+        command.addAll(WITH_MOUNTS);
         command.add("true");
         return command;
     }
@@ -79,7 +92,11 @@ final class Bubblewrap {
             c.add(existing(mount.get("location").toString()));
             c.add(mount.get("mountPoint").toString());
         }
-        c.addAll(List.of("--chdir", "/", "/bin/sh", "/mnt/lima-cidata/boot.sh"));
+        c.addAll(List.of("--chdir", "/"));
+        if (pids && Sh.tryRun(canMount()).code() == 0) {
+            c.addAll(WITH_MOUNTS);
+        }
+        c.addAll(List.of("/bin/sh", "/mnt/lima-cidata/boot.sh"));
         c.addAll(guest.title());
         return c;
     }

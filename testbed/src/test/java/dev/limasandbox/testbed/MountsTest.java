@@ -4,8 +4,10 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
@@ -117,6 +119,23 @@ class MountsTest {
     }
 
     // --- a sandbox that exists ---
+
+    @Test
+    void whatWasNotedOfAnOpenSandboxIsNotBelievedOnceItsFileIsAnother() throws IOException {
+        Path file = world.lima.resolve("mounts/lima.yaml");
+        String before = World.read(file);
+        String after = before.replace(output.toString(), output.toString().replaceFirst(".$", "X"));
+        assertTrue(!after.equals(before) && after.length() == before.length(), before);
+        FileTime time = Files.getLastModifiedTime(file);
+        world.at(project).run("mounts", output.toString(), "true").exits(0);
+        try {
+            Files.setLastModifiedTime(World.write(file, after), time);
+            world.at(project).run("mounts", output.toString(), "true").exits(125).errHas(output + " is not mounted");
+        } finally {
+            Files.setLastModifiedTime(World.write(file, before), time);
+        }
+        world.at(project).run("mounts", output.toString(), "true").exits(0);
+    }
 
     static Stream<String> otherOptions() {
         return Stream.of(

@@ -130,7 +130,8 @@ class SandboxesListTest {
         assertEquals("--discard", complete(file, "snapshot try listed --di"));
         assertEquals("create listed --all", complete(file, "sandbox docker-context cr") + " "
                 + complete(file, "docker-context env lis") + " " + complete(file, "docker-context remove --a"));
-        assertEquals("docker-context --jdk", complete(file, "sandbox docker") + " " + complete(file, "jvm listed --j"));
+        assertEquals("docker-context --jdk",
+                complete(file, "sandbox docker") + " " + complete(file, "jvm listed --jd"));
         assertEquals("--publish", complete(file, "sandbox --pub"));
         world.cli().run("sandboxes", "--completion", "tcsh").exits(2).errHas("bash, zsh or fish");
     }
