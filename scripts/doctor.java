@@ -194,7 +194,7 @@ class Doctor implements Callable<Integer> {
                         "Update it. On an older macOS QEMU works: brew install qemu,\nthen: {sandbox} --vm-type qemu NAME"),
                 new Check("homebrew", "there is no Homebrew",
                         b -> bad(mac() && limaLacks() && Stream.of("brew", "/opt/homebrew/bin/brew",
-                                "/usr/local/bin/brew").noneMatch(p -> Files.isExecutable(Path.of(lima.which(p)))), ""),
+                                "/usr/local/bin/brew").allMatch(this::missing), ""),
                         "On macOS Lima comes by Homebrew.",
                         "How to get it: https://brew.sh\nthen: {lima-install}"),
                 new Check("lima", "Lima is not installed", b -> bad(missing("limactl"), ""),
@@ -506,7 +506,7 @@ class Doctor implements Callable<Integer> {
     }
 
     private boolean missing(String program) {
-        return !program.contains("/") && lima.which(program).equals(program);
+        return program.contains("/") ? !Files.isExecutable(Path.of(program)) : lima.which(program).equals(program);
     }
 
     // --------------------------------------------------------------------------------------------------- this computer

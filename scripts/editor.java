@@ -157,7 +157,7 @@ class Editor {
                     description = {"How Zed gets there: by its 'settings' (default); by 'ssh',",
                             "that is by what 'editor ssh' does; by 'port', that is by the",
                             "address of this boot, with nothing written."}) String via,
-            @Option(names = "--forward", paramLabel = "PORT[:GUEST]",
+            @Option(names = "--forward", paramLabel = "[HOST:]GUEST",
                     description = "A port of the sandbox to have here; repeatable.") List<String> forwards) {
         if (!via.matches("settings|ssh|port")) {
             throw new Lima.Failure(2, "--via is settings, ssh or port, not '" + via + "'");
@@ -519,7 +519,7 @@ class Editor {
         private static String forward(String ports) {
             Matcher m = Pattern.compile("([0-9]{1,5})(?::([0-9]{1,5}))?").matcher(ports);
             if (!m.matches()) {
-                throw new Lima.Failure(2, "--forward takes PORT or PORT:GUEST, not '" + ports + "'");
+                throw new Lima.Failure(2, "--forward takes GUEST or HOST:GUEST, not '" + ports + "'");
             }
             return "{ \"local_port\": " + m.group(1) + ", \"remote_port\": "
                     + Optional.ofNullable(m.group(2)).orElse(m.group(1)) + " }";

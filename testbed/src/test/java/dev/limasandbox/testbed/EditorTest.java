@@ -45,8 +45,8 @@ class EditorTest {
     static void sandbox() {
         world = World.shared();
         project = world.project("a b ü%20 [x] 'q' \"d\" #?");
-        world.at(project).limit(java.time.Duration.ofMinutes(3)).run("edit-1", "sh", "-c", "echo version >~/.curlrc")
-                .exits(0);
+        world.at(project).limit(java.time.Duration.ofMinutes(3)).run("edit-1", "true").exits(0);
+        network(0);
         config = world.home.resolve(".ssh/config");
         zed = world.home.resolve(".config/zed/settings.json");
         programs = world.root.resolve("editors");
@@ -219,17 +219,18 @@ class EditorTest {
 
     @Test
     void zedUploadsItsServerWhereTheNetworkIsClosed() {
-        network("version");
+        network(0);
         run("zed", "edit-1").exits(0).errLacks("zed.dev");
         assertTrue(connection("lima-edit-1").path("upload_binary_over_ssh").isMissingNode());
-        network("proxy = http://127.0.0.1:1");
+        network(6);
         run("zed", "edit-1").exits(0).errHas("does not reach zed.dev");
         assertTrue(connection("lima-edit-1").path("upload_binary_over_ssh").asBoolean());
     }
 
-    /** A line that the guest's curl reads first: "version" makes it succeed without a network. */
-    private static void network(String line) {
-        world.at(project).run("edit-1", "sh", "-c", "echo '" + line + "' >~/.curlrc").exits(0);
+    /** Puts a curl before the guest's own that ends with an exit code. */
+    private static void network(int exit) {
+        world.at(project).run("edit-1", "sh", "-c", "printf '#!/bin/sh\nexit " + exit
+                + "\n' >c; chmod 755 c; sudo mv c /usr/local/bin/curl").exits(0);
     }
 
     @Test
@@ -291,7 +292,7 @@ class EditorTest {
         run("ssh", "edit-1", "/tmp").exits(2).errHas("/tmp");
         run("zed", "edit-1", "--via", "ssh", "--forward", "1").exits(2).errHas("ports NAME --add PORT");
         run("zed", "edit-1", "--via", "air").exits(2).errHas("settings, ssh or port");
-        run("zed", "edit-1", "--forward", "x").exits(2).errHas("PORT or PORT:GUEST");
+        run("zed", "edit-1", "--forward", "x").exits(2).errHas("GUEST or HOST:GUEST");
         run("zed", "../x\"y", "--remove").exits(2);
         run("--help").exits(0).outHas("Examples:", "editor ssh myapp");
         run("zed", "--help").exits(0).outHas("Examples:", "--forward");
