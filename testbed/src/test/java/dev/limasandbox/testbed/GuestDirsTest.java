@@ -142,7 +142,7 @@ class GuestDirsTest {
     void holdGradlesBuildToo() {
         World world = World.shared();
         Path project = world.project("gdgradle");
-        World.write(project.resolve("settings.gradle"), "rootProject.name = 'x'\ninclude ':a', 'b:c'\ninclude('gone')\n");
+        World.write(project.resolve("settings.gradle"), "include ':a', 'b:c'\ninclude('gone')\n");
         World.write(project.resolve("a/build.gradle"), "");
         World.write(project.resolve("b/c/build.gradle"), "");
         World.executable(project.resolve("gradlew"), """
