@@ -7,6 +7,7 @@ def newer = (log =~ /copying Maven (3\.9\.\d+) into it/)[0][1]
 }
 assert log.contains("\n/usr/local/lib/sandbox/maven-$newer/bin/mvn\n")
 assert log =~ /\n\/.*\/bin\/javac\n/
+assert log.contains('resources:3.5.0:resources (default-cli) @ inner')
 assert log.contains("<maven.repo.local.tail>$repository</maven.repo.local.tail>")
 assert log.contains('<mirrorOf>no-such-repository</mirrorOf>')
 assert log =~ /<toolchain><type>jdk<\/type>/
