@@ -98,7 +98,7 @@ class GuestDirs implements Callable<Integer> {
                 [ -d "$above" ] || continue # a project or module that is not there any more
                 if [ "$(readlink -f -- "$above")" = "$above" ] && [ ! -L "$dir" ] && mkdir -p -- "$dir" &&
                     sudo -n sh -c 'mkdir -p -- "$1" && chown "$3" "$1" && mount --bind "$1" "$2"' sh \\
-                        "/var/lib/sandbox/disk$dir" "$dir" "$(id -u):$(id -g)"; then
+                        "/var/lib/sandbox/disk$dir" "$dir" "$(id -u):$(id -g)" </dev/null; then
                     continue
                 fi
                 echo "sandbox: $dir could not be put on the sandbox's own disk" >&2
@@ -146,7 +146,8 @@ class GuestDirs implements Callable<Integer> {
             if [ -s new ]; then mv new "$list.list"; else rm -f new "$list".*; fi
             sh prove list >after
             comm -23 before after | sort -r | while IFS= read -r dir; do
-                ! mountpoint -q -- "$dir" || sudo -n umount "$dir" 2>/dev/null || { echo "busy $dir"; continue; }
+                ! mountpoint -q -- "$dir" ||
+                    sudo -n umount "$dir" </dev/null 2>/dev/null || { echo "busy $dir"; continue; }
                 echo "off $dir"
             done
             for dir; do mkdir -p -- "$dir" || :; done
@@ -274,7 +275,8 @@ class GuestDirs implements Callable<Integer> {
     private void change(String list, String how, Set<Path> dirs) {
         String scripts = "mkdir -p " + OWN + " 2>/dev/null || sudo -n sh -c 'mkdir -p " + OWN + " && chown \"$1\" "
                 + OWN
-                + "' sh \"$(id -u):$(id -g)\"\ncat >" + OWN + "/prove <<'PROVE'\n" + PROVE + "PROVE\ncat >" + OWN
+                + "' sh \"$(id -u):$(id -g)\" </dev/null\ncat >" + OWN + "/prove <<'PROVE'\n" + PROVE
+                + "PROVE\ncat >" + OWN
                 + "/reports <<'REPORTS'\n" + REPORTS + "REPORTS\n";
         Lima.Result r = guest(scripts + CHANGE, "sh -s " + list + " " + how + " "
                 + dirs.stream().map(d -> Lima.quote(d.toString())).collect(Collectors.joining(" ")));

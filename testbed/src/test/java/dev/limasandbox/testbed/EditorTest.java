@@ -271,6 +271,12 @@ class EditorTest {
         run("zed", "edit-1", "--print").exits(0).outHas("+   \"ssh_connections\": [", "# to be started\n",
                 "ssh://lima-edit-1/");
         assertEquals(SETTINGS, World.read(zed));
+        String large = SETTINGS + "// much\n".repeat(20_000);
+        World.write(zed, large);
+        String full = world.run(project, "sh", "-c", "ulimit -f 100; PATH=" + programs + ":$PATH " + World.CHECKOUT
+                + "/sandbox editor zed edit-1 2>&1; echo $?");
+        assertTrue(full.contains("stays as it is: IO: File too large") && full.endsWith("125\n"), full);
+        assertEquals(large, World.read(zed));
         try (Stream<Path> files = Files.list(zed.getParent())) {
             assertEquals(List.of(zed), files.toList());
         }

@@ -137,6 +137,33 @@ class GuestDirsTest {
         }
     }
 
+    /** No Gradle here: what stands for it shows what it would find. */
+    @Test
+    void holdGradlesBuildToo() {
+        World world = World.shared();
+        Path project = world.project("gdgradle");
+        World.write(project.resolve("settings.gradle"), "include ':a', 'b:c'\ninclude('gone')\n");
+        World.write(project.resolve("a/build.gradle"), "");
+        World.write(project.resolve("b/c/build.gradle"), "");
+        World.executable(project.resolve("gradlew"), """
+                #!/bin/sh
+                for d in build a/build b/c/build .gradle; do mountpoint -q $d && echo $d; done
+                mkdir -p b/c/build/test-results/test b/c/build/classes
+                echo report >b/c/build/test-results/test/TEST-x.xml
+                grep -c taskGraph ~/.gradle/init.d/sandbox-guest-dirs.gradle
+                exit 1
+                """);
+        try {
+            world.at(project).env("SANDBOX_TARGET", "guest").run("gdgradle", "./gradlew", "test").exits(1)
+                    .out("build\na/build\nb/c/build\n.gradle\n1\n");
+            assertEquals("report\n", World.read(project.resolve("b/c/build/test-results/test/TEST-x.xml")));
+            assertFalse(Files.exists(project.resolve("b/c/build/classes")));
+            assertFalse(Files.exists(project.resolve("gone")));
+        } finally {
+            world.delete("gdgradle");
+        }
+    }
+
     private static void buildOf(Path project, String property) {
         World.write(project.resolve("pom.xml"), pom("gdmvn", """
                 <packaging>pom</packaging>
