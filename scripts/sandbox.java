@@ -636,8 +636,9 @@ class Sandbox implements Callable<Integer> {
             return new Ready(seen, false); // a live connection was proven in this boot
         }
         try (Life.Lock lock = life.lock(choice.name)) {
-            // Without a directory there is no instance, and limactl need not be asked again.
-            List<Instance> now = Files.exists(lima.home.resolve(choice.name)) ? Instance.all(lima) : all;
+            // Without a directory there is no instance (any more), and limactl need not be asked again.
+            List<Instance> now = Files.exists(lima.home.resolve(choice.name)) ? Instance.all(lima)
+                    : all.stream().filter(i -> !i.name.equals(choice.name)).toList();
             Instance is = Instance.named(choice.name, now).orElse(null);
             boolean making = is == null;
             if (making) {

@@ -334,7 +334,7 @@ class MountsTest {
     @Test
     void anUnmountedDirectoryIsNeverEntered() {
         Path odd = world.project("not mounted");
-        // What is in the way keeps the stand-in from binding the directory to its place.
+        // A file is in the way of binding the directory to its place.
         Path template = World.write(world.project("t").resolve("t.yaml"), """
                 base: template:_images/ubuntu-lts
                 provision:
@@ -342,8 +342,8 @@ class MountsTest {
                   script: |
                     #!/bin/sh
                     mkdir -p '%s'
-                    touch '%s/in-the-way'
-                """.formatted(odd, odd));
+                    touch '%s'
+                """.formatted(odd.getParent(), odd));
         try {
             world.at(odd)
                     .run("--no-base", "--template", template.toString(), "unmounted", "touch", "written")
