@@ -665,7 +665,7 @@ class Sandbox implements Callable<Integer> {
                 if (!ran || instance(choice.name).filter(i -> i.is("Stopped")).isEmpty()) {
                     throw failure;
                 }
-                talk.say(is.name + " was being stopped: it is started again");
+                talk.say(is.name + " was stopping, or crashed as it booted: it is started again");
                 boot(is, now, lock);
                 proveReady(is, mounts);
             }
@@ -4066,6 +4066,8 @@ class Sandbox implements Callable<Integer> {
             }
         }
 
+        private static final String PANIC = "Kernel panic - not syncing";
+
         /**
          * Did the guest do anything, its set-up fail included? A quarter of LIMIT without a sign of life is enough, or its
          * kernel's last words (seen now and then in the second second of a boot, with several emulated processors).
@@ -4074,7 +4076,7 @@ class Sandbox implements Callable<Integer> {
             String before = console(name);
             String[] seen = {"", before};
             long[] heard = {System.nanoTime()};
-            BooleanSupplier dead = () -> !seen[1].equals(before) && seen[1].contains("Kernel panic - not syncing")
+            BooleanSupplier dead = () -> !seen[1].equals(before) && seen[1].contains(PANIC)
                     || System.nanoTime() - heard[0] > Math.max(limit.toNanos() / 4, 10_000_000_000L);
             Lima.Result r = limactl(List.of("start", "--tty=false", "--timeout", limit.toSeconds() + "s", name),
                     lock, () -> {
@@ -4194,6 +4196,10 @@ class Sandbox implements Callable<Integer> {
                 if (!Files.exists(lima.home.resolve(name).resolve("ha.pid"))) {
                     throw new Lima.Failure(
                             name + " was stopped by somebody meanwhile; the same command again starts it");
+                }
+                if (console(name).contains(PANIC)) { // of this boot: a console's file begins anew with it
+                    lima.limactl("stop", "-f", name);
+                    throw new Lima.Failure("the kernel of " + name + " crashed; the same command again starts it");
                 }
                 String seen = glance(name);
                 progress.accept(seen.isEmpty() ? "waiting for " + name + " to finish booting" : seen);

