@@ -370,7 +370,7 @@ class FaultsTest {
             again("start");
             assertTrue(other.isAlive());
             assertFalse(Files.exists(dir.resolve("sock/stale.sock")));
-            assertFalse(Files.exists(dir.resolve("qmp.sock")));
+            assertFalse(Files.isRegularFile(dir.resolve("qmp.sock"))); // the machine's own again
         } finally {
             other.destroyForcibly();
         }
