@@ -93,8 +93,8 @@ class Jvm implements Callable<Integer> {
     /**
      * As root, after lines that set want (a version), any (does another one as well?), project, toolchains (versions
      * wanted besides), maven (none; any; or a version, whose archive is then in zip unless it is there already),
-     * network (lines for net.properties), stamp and uid (the user's). Where the distribution lacks the version the next
-     * higher one is taken; a JDK compiles for older ones.
+     * network (lines for net.properties), stamp, settled (a word for the settings that follow) and uid (the user's).
+     * Where the distribution lacks the version the next higher one is taken; a JDK compiles for older ones.
      */
     static final String INSTALL = """
             set -e
@@ -208,9 +208,15 @@ class Jvm implements Callable<Integer> {
             done
             unset d m
             END
+            # Callers that are told different things, but come to the same, take turns without all this.
+            came="$home $(cat "$state$project/maven-home" 2>/dev/null || :) $settled"
+            known=
+            [ "$came" != "$(cat "$state$project/came-to" 2>/dev/null)" ] ||
+                known=$(tail -n 7 "$state$project/stamp" 2>/dev/null) || :
             rm -f "$state$project/stamp"
-            [ -z "$stamp" ] || echo "$stamp $(grep -i '_proxy=' /etc/environment 2>/dev/null | sort | cksum)" \\
-                >"$state$project/stamp"
+            echo "$came" >"$state$project/came-to"
+            [ -z "$stamp" ] || printf '%s\\n' "$known" \\
+                "$stamp $(grep -i '_proxy=' /etc/environment 2>/dev/null | sort | cksum)" >"$state$project/stamp"
             echo $found
             """;
 
@@ -338,8 +344,10 @@ class Jvm implements Callable<Integer> {
         List<Proxy> proxies = Proxy.of(is);
         proxies.stream().filter(p -> p.user != null).findFirst().ifPresent(
                 p -> caller.say("Java has no setting for a proxy's password; only Maven and Gradle are told it"));
+        String settings = settings(proxies);
         String header = set("want", "" + wanted.version()) + set("any", wanted.said() ? "0" : "1")
                 + set("project", project.toString()) + set("maven", maven) + set("zip", zip) + set("stamp", stamp)
+                + set("settled", Lima.hash(settings))
                 + set("toolchains", Wanted.toolchains(project).stream().map(String::valueOf)
                         .collect(Collectors.joining(" ")))
                 + set("network", block(proxies.stream().flatMap(p -> p.javaProperties("").stream())));
@@ -355,7 +363,7 @@ class Jvm implements Callable<Integer> {
         if (found != wanted.version() && wanted.said()) {
             caller.say("its distribution has no JDK " + wanted.version() + ": it is JDK " + found);
         }
-        putFiles(lima, sandbox, proxies);
+        putFiles(lima, sandbox, proxies, settings);
         told(wanted, found, maven);
         return 0;
     }
@@ -385,11 +393,15 @@ class Jvm implements Callable<Integer> {
         }
     }
 
-    /** The user's own files in the guest, which tell Maven and Gradle what the host's are told. */
-    private void putFiles(Lima lima, String sandbox, List<Proxy> proxies) {
+    /** The guest's settings.xml. */
+    private String settings(List<Proxy> proxies) {
         List<Path> files = settingsOption != null ? settingsOption
                 : List.of(Path.of(caller.env.getOrDefault("HOME", "/"), ".m2/settings.xml"));
-        String settings = new Settings(files, profiles, caller::say).forGuest(proxies, tail);
+        return new Settings(files, profiles, caller::say).forGuest(proxies, tail);
+    }
+
+    /** The user's own files in the guest, which tell Maven and Gradle what the host's are told. */
+    private void putFiles(Lima lima, String sandbox, List<Proxy> proxies, String settings) {
         Lima.Result r = lima.ssh(sandbox, Duration.ofMinutes(5), set("settings", settings)
                 + set("gradle", block(proxies.stream().flatMap(p -> p.javaProperties("systemProp.").stream()))) + FILES,
                 "sh -s");

@@ -1032,9 +1032,9 @@ class Sandbox implements Callable<Integer> {
                 .forEach(f -> state.append('\n').append(Lima.io(() -> Files.getLastModifiedTime(f))));
         String stamp = Lima.hash(state.toString()).substring(0, 32);
         String list = outputList(root.orElse(project));
-        String there = lima.ssh(is.name, Duration.ofMinutes(1), null, "[ \"$(cat "
-                + Lima.quote("/var/lib/sandbox/jvm" + project + "/stamp") + " 2>/dev/null)\" = \"" + stamp
-                + " $(grep -i '_proxy=' /etc/environment 2>/dev/null | sort | cksum)\" ] && echo stamped;"
+        String there = lima.ssh(is.name, Duration.ofMinutes(1), null, "grep -qxF \"" + stamp
+                + " $(grep -i '_proxy=' /etc/environment 2>/dev/null | sort | cksum)\" "
+                + Lima.quote("/var/lib/sandbox/jvm" + project + "/stamp") + " 2>/dev/null && echo stamped;"
                 + " cd " + GUEST_DIRS + " 2>/dev/null && [ -e " + list + ".list ] && { echo 'on disk';"
                 + " while IFS= read -r f; do [ " + list + ".read -nt \"$f\" ] || echo changed; done <" + list
                 + ".read; }; command -v javac").out();

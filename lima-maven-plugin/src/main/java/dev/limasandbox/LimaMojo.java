@@ -129,11 +129,21 @@ abstract class LimaMojo extends AbstractMojo {
 
     /** The sandbox that is meant, if there is one yet. */
     Optional<Sandbox.Instance> found() throws MojoExecutionException {
+        return meant().stream().findFirst();
+    }
+
+    /** The sandbox that is meant, if it runs and no other can be meant. */
+    Optional<Sandbox.Instance> running() throws MojoExecutionException {
+        List<Sandbox.Instance> meant = meant();
+        return meant.size() == 1 && meant.get(0).is("Running") ? Optional.of(meant.get(0)) : Optional.empty();
+    }
+
+    private List<Sandbox.Instance> meant() throws MojoExecutionException {
         Path root = Sandbox.Places.real(root());
         return new Sandbox.Lima(System.getenv()).list().stream().map(Sandbox.Instance::of)
                 .filter(i -> isNamed() ? i.name.equals(target())
                         : i.isSandbox() && i.mounts().stream().anyMatch(m -> m.covers(root)))
-                .findFirst();
+                .toList();
     }
 
     /** Is it meant by a name? Else by the directory that it has mounted. */

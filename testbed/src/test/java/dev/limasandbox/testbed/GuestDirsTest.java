@@ -137,6 +137,25 @@ class GuestDirsTest {
         }
     }
 
+    /** An agent's mvn and a person's lima:exec name the JDK differently; seen on a real VM: 6 s more for each of their calls. */
+    @Test
+    void callersThatComeToTheSameJdkTakeTurns() {
+        World world = World.shared();
+        Path project = world.project("turns");
+        buildOf(project, "");
+        String outer = "--outer\n" + Runtime.version().feature();
+        try {
+            world.at(project).env("SANDBOX_JVM", outer).run("turns", "mvn", "-v").exits(0).errHas("jvm: JDK");
+            world.at(project).run("turns", "mvn", "-v").exits(0).errHas("jvm: JDK");
+            world.at(project).env("SANDBOX_JVM", outer).run("turns", "mvn", "-v").exits(0).errLacks("jvm:");
+            world.at(project).run("turns", "mvn", "-v").exits(0).errLacks("jvm:");
+            World.write(project.resolve("pom.xml"), World.read(project.resolve("pom.xml")) + "<!-- other -->");
+            world.at(project).run("turns", "mvn", "-v").exits(0).errHas("jvm: JDK");
+        } finally {
+            world.delete("turns");
+        }
+    }
+
     /** No Gradle here: what stands for it shows what it would find. */
     @Test
     void holdGradlesBuildToo() {
