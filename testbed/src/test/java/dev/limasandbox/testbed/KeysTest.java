@@ -98,6 +98,13 @@ class KeysTest {
         withKeys().run("--no-keys", "keys", "sh", "-c", PRINT).exits(0).out("<><><><><><>\n").silent();
     }
 
+    /** Seen on a real VM: `start` said that it forwards a key, to the command that only proves that it is up. */
+    @Test
+    void aStartForwardsNone() {
+        withKeys().run("stop", "keys").exits(0);
+        withKeys().run("start", "keys").exits(0).errHas("keys is running").errLacks("forwarding");
+    }
+
     @Test
     void eachCallHasItsOwnValues() {
         world.at(project).env("OPENAI_API_KEY", "first").run("keys", "sh", "-c", PRINT).exits(0)
