@@ -372,7 +372,7 @@ class DoctorTest {
         world.run(project, "git", "init", "-q");
         inGuest("echo >/etc/gitconfig"); // where sandbox has its mounts trusted
         guestProgram("git", "GIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec /usr/bin/git \"$@\"");
-        guestProgram("date", "case \" $* \" in *' -s '*) rm \"$0\" ;; *) echo $(($(/bin/date +%s) - 100)) ;; esac");
+        guestProgram("date", "case \" $* \" in *' -s '*) rm \"$0\" ;; *) echo $(($(/bin/date +%s) - 150)) ;; esac");
         guestProgram("journalctl", "echo '[1] Out of memory: Killed process 7 (node) total-vm:1kB'");
         guestProgram("df", "echo 'Filesystem 1024-blocks Used Available'; echo '/dev/vda1 10485760 10000000 485760'");
         finds(doctor(world.at(project).env("TERM", "zz-none"), "."),
