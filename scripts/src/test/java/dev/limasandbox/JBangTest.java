@@ -135,7 +135,8 @@ class JBangTest {
         assertTrue(Files.readString(log).contains("jbang sandbox@org --mount-none --no-keys --name x true\n"));
         Files.createFile(folder.resolve("sandbox.java"));
         run(folder, environment, "run", "sandboxes.java", "start", "x").exits(0);
-        assertTrue(Files.readString(log).contains("jbang " + folder + "/sandbox.java --mount-none --no-keys --name x true\n"));
+        assertTrue(Files.readString(log)
+                .contains("jbang " + folder + "/sandbox.java --mount-none --no-keys --name x true\n"));
     }
 
     private static void program(Path file, String text) throws IOException {
