@@ -104,9 +104,7 @@ class ExecMojo extends LimaMojo {
                 .forEach(n -> words.addAll(List.of("--env", n)));
         Ports.of(read.words(), userOnly("lima.publish", publish), debug)
                 .forEach(p -> words.addAll(List.of("--forward", p)));
-        // The call below proves one that runs; another is made or started first, as its name and its CPUs are wanted.
-        Optional<Sandbox.Instance> running = repository().isPresent() ? Optional.empty() : running();
-        Sandbox.Instance is = running.isPresent() ? running.get() : ensured();
+        Sandbox.Instance is = ensured(false);
         List<String> command = command(read, is.cpus);
         if (read.maven()) {
             jvmOptions = ofThisMaven();

@@ -132,12 +132,6 @@ abstract class LimaMojo extends AbstractMojo {
         return meant().stream().findFirst();
     }
 
-    /** The sandbox that is meant, if it runs and no other can be meant. */
-    Optional<Sandbox.Instance> running() throws MojoExecutionException {
-        List<Sandbox.Instance> meant = meant();
-        return meant.size() == 1 && meant.get(0).is("Running") ? Optional.of(meant.get(0)) : Optional.empty();
-    }
-
     private List<Sandbox.Instance> meant() throws MojoExecutionException {
         Path root = Sandbox.Places.real(root());
         return new Sandbox.Lima(System.getenv()).list().stream().map(Sandbox.Instance::of)
@@ -202,13 +196,19 @@ abstract class LimaMojo extends AbstractMojo {
     /**
      * The sandbox, made or started if need be. In a build that is done once, whatever the number of its modules and
      * threads, until a goal changes the sandbox's state.
+     *
+     * @param proven whether one that runs is entered to prove it; false for a call that enters it by itself
      */
-    Sandbox.Instance ensured() throws MojoExecutionException {
+    Sandbox.Instance ensured(boolean proven) throws MojoExecutionException {
         synchronized (LimaMojo.class) {
             if (session.getRequest().getData().get(started()) instanceof Sandbox.Instance is) {
                 return is;
             }
             Optional<Path> repository = repository();
+            List<Sandbox.Instance> meant = proven || repository.isPresent() ? List.of() : meant();
+            if (meant.size() == 1 && meant.get(0).is("Running")) {
+                return meant.get(0);
+            }
             List<String> words = list(repository.map(r -> List.of("--no-keys", "--mount", r.toString()))
                     .orElse(List.of("--no-keys")),
                     isNamed() ? List.of("--name", target(), "--dir", root().toString()) : List.of(target()));

@@ -14,7 +14,7 @@ class ShellMojo extends LimaMojo {
             throw new MojoExecutionException("there is no terminal for a shell; a command runs without one: lima:exec");
         }
         int code = sandbox(where(),
-                List.of("--no-keys", "--name", ensured().name, "--dir", where().toString()));
+                List.of("--no-keys", "--name", ensured(false).name, "--dir", where().toString()));
         if (code == 125) {
             throw new MojoExecutionException("could not open a shell, see above");
         }

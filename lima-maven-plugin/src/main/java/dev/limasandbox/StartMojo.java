@@ -9,6 +9,6 @@ import org.apache.maven.plugins.annotations.Mojo;
 class StartMojo extends LimaMojo {
     @Override
     void work() throws MojoExecutionException {
-        ensured();
+        ensured(true);
     }
 }
