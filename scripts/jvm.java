@@ -209,13 +209,13 @@ class Jvm implements Callable<Integer> {
             unset d m
             END
             # Callers that are told different things, but come to the same, take turns without all this.
+            # The first line of their stamps says to what.
             came="$home $(cat "$state$project/maven-home" 2>/dev/null || :) $settled"
             known=
-            [ "$came" != "$(cat "$state$project/came-to" 2>/dev/null)" ] ||
-                known=$(tail -n 7 "$state$project/stamp" 2>/dev/null) || :
+            [ "$came" != "$(head -n 1 "$state$project/stamp" 2>/dev/null)" ] ||
+                known=$(sed 1d "$state$project/stamp" | tail -n 7)
             rm -f "$state$project/stamp"
-            echo "$came" >"$state$project/came-to"
-            [ -z "$stamp" ] || printf '%s\\n' "$known" \\
+            [ -z "$stamp" ] || printf '%s\\n' "$came" "$known" \\
                 "$stamp $(grep -i '_proxy=' /etc/environment 2>/dev/null | sort | cksum)" >"$state$project/stamp"
             echo $found
             """;
