@@ -374,6 +374,7 @@ class Sandboxes implements Callable<Integer> {
             List<String> call = new ArrayList<>(out.equals(ProcessBuilder.Redirect.PIPE) ? List.of()
                     : List.of("sh", "-c", "exec \"$@\" >&2", "sh"));
             call.addAll(host.script(lima, "sandbox"));
+            call.add("--no-keys"); // nothing that is run so has a use for one
             call.addAll(words);
             return Lima.io(() -> {
                 ProcessBuilder builder = new ProcessBuilder(call).redirectError(ProcessBuilder.Redirect.INHERIT)
@@ -397,7 +398,7 @@ class Sandboxes implements Callable<Integer> {
             words.addAll(talk.yes ? List.of("--yes") : List.of());
             List<Mount> mounts = box(name).mounts();
             words.addAll(mounts.isEmpty() ? List.of("--mount-none") : List.of("--dir", mounts.get(0).path.toString()));
-            words.addAll(List.of("--no-keys", "--name", name, "true"));
+            words.addAll(List.of("--name", name, "true"));
             if (sandbox(words) != 0) {
                 throw new Lima.Failure(name + " did not start, see above");
             }
@@ -1160,7 +1161,7 @@ class Sandboxes implements Callable<Integer> {
 
         /** The words for {@code sandbox} that make it again; refused here is what could fail once the old one is gone. */
         private List<String> words(Box box, List<Box> all) {
-            List<String> words = new ArrayList<>(List.of("--force-dir", "--no-keys", "--name", box.name,
+            List<String> words = new ArrayList<>(List.of("--force-dir", "--name", box.name,
                     "--cpus", "" + box.cpus, "--memory", gib(box.memory), "--disk", gib(box.disk)));
             words.addAll(origin(box, all));
             agents = children(lima.home.resolve("_sandbox/agents")).filter(a -> new File(a, box.name).exists())

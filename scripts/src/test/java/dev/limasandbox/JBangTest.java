@@ -132,11 +132,11 @@ class JBangTest {
         Files.writeString(Files.createDirectory(folder.resolve(".jbang")).resolve("jbang-catalog.json"),
                 "{\"catalogs\":{\"org\":{\"catalog-ref\":\"https://example.com/catalog.json\"}}}");
         run(folder, environment, "run", "sandboxes.java", "start", "x").exits(0);
-        assertTrue(Files.readString(log).contains("jbang sandbox@org --mount-none --no-keys --name x true\n"));
+        assertTrue(Files.readString(log).contains("jbang sandbox@org --no-keys --mount-none --name x true\n"));
         Files.createFile(folder.resolve("sandbox.java"));
         run(folder, environment, "run", "sandboxes.java", "start", "x").exits(0);
         assertTrue(Files.readString(log)
-                .contains("jbang " + folder + "/sandbox.java --mount-none --no-keys --name x true\n"));
+                .contains("jbang " + folder + "/sandbox.java --no-keys --mount-none --name x true\n"));
     }
 
     private static void program(Path file, String text) throws IOException {
