@@ -25,6 +25,5 @@ try {
     assert container.@tests == '1' && container.@failures == '0' && container.@errors == '0'
 } finally {
     sandbox('sandboxes', 'delete', 'three', '--yes')
-    sandbox('sandboxes', 'delete', '--unused-bases', '--yes')
 }
 return true
