@@ -187,10 +187,10 @@ class RealLimaIT {
     @Order(10)
     void stopAndStartKeepWhatWasInstalled() {
         demo("sh", "-c", "mkdir -p ~/.claude; echo login > ~/.claude/.credentials.json").exits(0);
-        limactl("stop", "demo").exits(0);
-        sandbox(Duration.ofMinutes(20), "demo", "sh", "-c", "cat ~/.claude/.credentials.json; docker images").exits(0)
-                .outHas("login", "tiny").errHas("booting demo").errLacks("installing");
-        demo("sh", "-c", "ls /run/sandbox/fast && cloud-init status").outHas("/run/sandbox/fast", "done");
+        restarted("demo", "sh", "-c", "cat ~/.claude/.credentials.json; docker images").outHas("login", "tiny")
+                .errHas("booting demo").errLacks("installing");
+        demo("sh", "-c", "ls /run/sandbox/fast && cloud-init status || journalctl -b -o cat -u sandbox-boot")
+                .outHas("/run/sandbox/fast", "done");
         sandbox(Duration.ofMinutes(5), Map.of("ANTHROPIC_API_KEY", "sk-test"), "demo", "claude", "--version").exits(0)
                 .errHas("forwarding ANTHROPIC_API_KEY", "claude bills ANTHROPIC_API_KEY");
     }
@@ -221,8 +221,8 @@ class RealLimaIT {
     @Order(12)
     void oddDirectoriesSurviveARestart() throws IOException {
         limactl("stop", "demo").exits(0);
-        limactl("stop", "odd").exits(0);
-        sandbox(Duration.ofMinutes(20), "odd", "ls", "/run/sandbox/fast").exits(0).out("/run/sandbox/fast\n");
+        restarted("odd", "sh", "-c", "ls /run/sandbox/fast || journalctl -b -o cat -u sandbox-boot")
+                .out("/run/sandbox/fast\n");
         oddDirectoriesWork();
     }
 
@@ -385,6 +385,22 @@ class RealLimaIT {
     /** The same with time for a boot. */
     private static Cli.Result booted(String... words) {
         return sandbox(Duration.ofMinutes(20), words);
+    }
+
+    /**
+     * Stops a sandbox and runs the command in it, until a start needed one boot only: an emulated guest's kernel crashes
+     * in about one boot of fifteen, and a boot that did not end is followed by one of cloud-init.
+     */
+    private static Cli.Result restarted(String name, String... command) {
+        List<String> words = new ArrayList<>(List.of(name));
+        words.addAll(List.of(command));
+        for (int left = 3;; left--) {
+            limactl("stop", name).exits(0);
+            Cli.Result result = booted(words.toArray(String[]::new)).exits(0);
+            if (left == 1 || !result.err().contains("is booted once more")) {
+                return result;
+            }
+        }
     }
 
     private static Cli.Result verb(String... words) {
