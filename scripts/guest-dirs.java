@@ -188,6 +188,9 @@ class GuestDirs implements Callable<Integer> {
             END
             """;
 
+    /** Both builders' clean gets along with such directories. */
+    private static final String CLEAN = "sudo -n sh <<'ROOT'\n" + MAVEN + "ROOT\n" + GRADLE;
+
     @Parameters(index = "0", paramLabel = "NAME", description = "The sandbox; '.' is this directory's.")
     String name;
 
@@ -247,6 +250,9 @@ class GuestDirs implements Callable<Integer> {
             Set<Path> wanted = paths.subList(none + 1, paths.size()).stream().map(p -> real(mount.resolve(p)))
                     .collect(Collectors.toCollection(TreeSet::new));
             change("dirs", none < 0 ? "add" : "set", wanted);
+            if (wanted.stream().map(Path::getParent).anyMatch(GuestDirs::isModule)) {
+                guest(CLEAN, "sh -s");
+            }
         }
         if (build != null) {
             build(project);
@@ -267,8 +273,14 @@ class GuestDirs implements Callable<Integer> {
         }
         change(list, "set", output.dirs.stream().map(this::real).collect(Collectors.toCollection(TreeSet::new)));
         // What was read, so that sandbox knows when it is to be read again.
-        guest("sudo -n sh <<'ROOT'\n" + MAVEN + "ROOT\n" + GRADLE + "cat >" + OWN + "/" + list + ".read <<'READ'\n"
+        guest(CLEAN + "cat >" + OWN + "/" + list + ".read <<'READ'\n"
                 + output.read.stream().map(p -> p + "\n").collect(Collectors.joining()) + "READ\n", "sh -s");
+    }
+
+    /** A directory in which Maven or Gradle builds. */
+    private static boolean isModule(Path dir) {
+        return Stream.of("pom.xml", "settings.gradle", "settings.gradle.kts", "build.gradle", "build.gradle.kts")
+                .anyMatch(file -> Files.exists(dir.resolve(file)));
     }
 
     /** Makes a list this one, or longer by these, and says what came of it. */

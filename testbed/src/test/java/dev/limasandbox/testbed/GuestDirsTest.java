@@ -156,6 +156,22 @@ class GuestDirsTest {
         }
     }
 
+    /** Seen with Gradle 4.4.1 on a real Lima: its clean failed on a directory that was named by hand. */
+    @Test
+    void namedByHandAreEmptiedByCleanToo() {
+        World world = World.shared();
+        Path project = world.project("gdnamed");
+        World.write(project.resolve("app/build.gradle"), "");
+        String told = "ls ~/.gradle/init.d 2>/dev/null; true";
+        try {
+            world.at(project).run("--guest-dir", "node_modules", "gdnamed", "sh", "-c", told).exits(0).out("");
+            world.at(project).run("--guest-dir", "app/build", "gdnamed", "sh", "-c", told).exits(0)
+                    .out("sandbox-guest-dirs.gradle\n");
+        } finally {
+            world.delete("gdnamed");
+        }
+    }
+
     /** No Gradle here: what stands for it shows what it would find. */
     @Test
     void holdGradlesBuildToo() {
