@@ -841,7 +841,7 @@ class Doctor implements Callable<Integer> {
             if [ ! -e /run/lima-boot-done ] || { [ -n "$marked" ] && [ ! -e /run/sandbox/ready ]; }; then
               echo "setup $(cat /run/sandbox/phase 2>/dev/null || echo 'its boot scripts run')"
             elif [ -n "$docker" ]; then
-              why=$(curl -sS -m 10 -o /dev/null --unix-socket "$docker" http://docker/_ping 2>&1) ||
+              why=$(curl -sS -m 20 -o /dev/null --unix-socket "$docker" http://docker/_ping 2>&1) ||
                 echo "docker ${why:-no answer}"
             fi
             mounted() { mountpoint -q "$1" || echo "mount $1"; }

@@ -2271,7 +2271,8 @@ class Sandbox implements Callable<Integer> {
                   NODE_EXTRA_CA_CERTS: /etc/ssl/certs/ca-certificates.crt
 
                 # How a machine is started again that is told nothing new:
-                #   tested   in about half the time, without cloud-init, on the systems and Lima versions that this was tested with
+                #   tested   in about two thirds of the time, without cloud-init and without waiting for Docker (what calls it waits),
+                #            on the systems and Lima versions that this was tested with
                 #   always   the same, on other systems and versions too
                 #   never    by cloud-init: limactl edit NAME --set '.param.fastBoot="never"'
                 param:
@@ -2560,6 +2561,62 @@ class Sandbox implements Callable<Integer> {
                     WantedBy=default.target
                     END
 
+                    # systemd listens at Docker's socket from the start and hands it over: who needs Docker early waits there, and the
+                    # boot need not. rootlesskit, through which Docker is started, keeps an open file, but not as number 3, where the
+                    # daemon looks for it.
+                    mkdir -p /usr/local/lib/sandbox
+                    cat >/usr/local/lib/sandbox/dockerd <<END
+                    #!/bin/sh
+                    if [ -n "\\${LISTEN_FDS-}" ]; then
+                      exec 9<&3 3<&-
+                      unset LISTEN_FDS
+                      exec $start "\\$@"
+                    fi
+                    # Its user's own choice of sockets goes first.
+                    if grep -qs '"hosts"' "\\${XDG_CONFIG_HOME:-\\$HOME/.config}/docker/daemon.json"; then exec dockerd "\\$@"; fi
+                    exec 3<&9 9<&-
+                    export LISTEN_FDS=1 LISTEN_PID=\\$\\$
+                    exec dockerd -H fd:// "\\$@"
+                    END
+                    chmod 755 /usr/local/lib/sandbox/dockerd
+                    mkdir -p /etc/systemd/user/docker.service.d
+                    cat >/etc/systemd/user/docker.service.d/sandbox-socket.conf <<END
+                    [Unit]
+                    Requires=docker.socket
+                    After=docker.socket
+
+                    [Service]
+                    Environment=DOCKERD=/usr/local/lib/sandbox/dockerd
+                    ExecStart=
+                    ExecStart=/usr/local/lib/sandbox/dockerd
+                    END
+                    cat >/etc/systemd/user/docker.socket <<END
+                    [Unit]
+                    Description=Docker's socket
+                    ConditionUser=!root
+
+                    [Socket]
+                    ListenStream=%t/docker.sock
+                    SocketMode=0660
+
+                    [Install]
+                    WantedBy=sockets.target
+                    END
+                    # With cloud-init there is time for it beside the boot.
+                    cat >/etc/systemd/user/sandbox-docker.service <<END
+                    [Unit]
+                    Description=Docker early in a boot by cloud-init
+                    ConditionUser=!root
+                    ConditionPathExists=!/run/sandbox/fast
+
+                    [Service]
+                    Type=oneshot
+                    ExecStart=systemctl --user start --no-block docker.service
+
+                    [Install]
+                    WantedBy=default.target
+                    END
+
                     # In a shell inside, a missing agent's name says how to get it; every other word is left to the
                     # distribution's own handler.
                     cat >/etc/sandbox.bashrc <<'END'
@@ -2747,22 +2804,35 @@ class Sandbox implements Callable<Integer> {
                     . /run/sandbox/lib.sh
                     if ! complete; then
                       phase "starting Docker"
-                      systemctl --user daemon-reload
-                      systemctl --user enable docker.service
                       # On a busy machine the daemon can exceed its own time limits at the first try.
-                      for pause in 5 10 20 40 0; do
-                        if systemctl --user start docker.service; then break; fi
-                        sleep "$pause"
-                      done
-                      docker version
+                      start_docker() {
+                        for pause in 5 10 20 40 0; do
+                          if systemctl --user start docker.service; then break; fi
+                          sleep "$pause"
+                        done
+                      }
+                      systemctl --user daemon-reload
+                      systemctl --user enable docker.socket sandbox-docker.service
+                      start_docker
+                      if ! timeout 120 docker version || ! pgrep -f "^dockerd -H fd://"; then
+                        echo "-- $step: this one does not take its socket from systemd: started, and waited for, at each boot"
+                        systemctl --user disable --now docker.socket sandbox-docker.service
+                        sudo rm /etc/systemd/user/docker.service.d/sandbox-socket.conf
+                        systemctl --user daemon-reload
+                        systemctl --user enable docker.service
+                        start_docker
+                        docker version
+                      fi
                       mark_complete
                     else
-                      # Its own unit starts it at every boot. A Docker that its user broke must not lock him out.
-                      systemctl --user start docker.service || echo "Docker does not start; see: journalctl --user -u docker"
+                      # A Docker that its user broke must not lock him out.
+                      if [ ! -e /run/sandbox/fast ] || ! systemctl --user -q is-active docker.socket; then
+                        systemctl --user start docker.service || echo "Docker does not start; see: journalctl --user -u docker"
+                      fi
                       # It may have been up before Lima wrote this start's proxies.
                       proxies() { grep -i '_proxy=' | sort; }
                       daemon=$(systemctl --user show --property=MainPID --value docker.service)
-                      if [ "$(proxies </etc/environment)" != "$(xargs -0 -n 1 <"/proc/$daemon/environ" | proxies)" ]; then
+                      if [ "$daemon" -gt 0 ] && [ "$(proxies </etc/environment)" != "$(xargs -0 -n 1 <"/proc/$daemon/environ" | proxies)" ]; then
                         systemctl --user restart docker.service || true
                       fi
                     fi
@@ -2776,6 +2846,7 @@ class Sandbox implements Callable<Integer> {
                     fi
                     echo "finishing the boot" >/run/sandbox/phase
                     echo "agent-sandbox $version" >/run/sandbox/ready
+                    systemctl --user start --no-block docker.service || true
 
                 probes:
                 - mode: readiness

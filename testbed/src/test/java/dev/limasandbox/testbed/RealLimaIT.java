@@ -166,6 +166,8 @@ class RealLimaIT {
         demo("sh", "-c", "tar -ch -C / bin/sh bin/echo $(ldd /bin/sh | grep -o '/lib[^ ]*' | sort -u | sed 's,^/,,') |"
                 + " docker import - tiny && docker run --rm tiny /bin/echo from a container").exits(0)
                 .outHas("from a container");
+        demo("sh", "-c", "echo in | docker run --rm -i tiny /bin/sh -c 'while read x; do echo $x; done; echo end'")
+                .exits(0).out("in\nend\n");
         docker("demo").exits(0).outHas("tiny");
     }
 
@@ -187,8 +189,9 @@ class RealLimaIT {
     @Order(10)
     void stopAndStartKeepWhatWasInstalled() {
         demo("sh", "-c", "mkdir -p ~/.claude; echo login > ~/.claude/.credentials.json").exits(0);
-        restarted("demo", "sh", "-c", "cat ~/.claude/.credentials.json; docker images").outHas("login", "tiny")
-                .errHas("booting demo").errLacks("installing");
+        restarted("demo", "sh", "-c", "cat ~/.claude/.credentials.json; docker images;"
+                + " [ /run/sandbox/ready -ot /run/user/$(id -u)/docker.pid ] && echo Docker after the boot")
+                .outHas("login", "tiny", "Docker after the boot").errHas("booting demo").errLacks("installing");
         demo("sh", "-c", "ls /run/sandbox/fast && cloud-init status || journalctl -b -o cat -u sandbox-boot")
                 .outHas("/run/sandbox/fast", "done");
         sandbox(Duration.ofMinutes(5), Map.of("ANTHROPIC_API_KEY", "sk-test"), "demo", "claude", "--version").exits(0)
