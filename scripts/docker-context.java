@@ -278,6 +278,9 @@ class DockerContext {
                         "Docker in " + name + " does not answer. Its log: " + caller.sibling("sandbox") + " "
                                 + name + " journalctl --user -u docker -n 20");
             }
+            if (ping().isPresent()) {
+                return; // it was still being started
+            }
             Lima.io(() -> Files.deleteIfExists(socket));
             List<String> call = new ArrayList<>(List.of("sh", "-c", "exec \"$@\" >/dev/null 2>&1", "sh"));
             List<String> ssh = lima.sshCommand(name, List.of("-S", "none", "-fN", "-o", "ExitOnForwardFailure=yes",

@@ -798,11 +798,15 @@ class Doctor implements Callable<Integer> {
                 .contains(" 200 ");
     }
 
-    /** Where the guest is known not to have it either, the way to it is not to blame. */
+    /**
+     * Where the guest is known not to have it either, the way to it is not to blame. After a boot the daemon may need more
+     * than ten seconds; the guest is asked with patience, and then the way to it once more.
+     */
     private List<String> forward(Box b) {
-        return bad(b.is("Running") && !b.docker("hostSocket").isEmpty() && !answers(b) && (named == null || Stream.of(
-                "answer", "failed", "setup", "docker").allMatch(k -> said(k).apply(b).isEmpty())),
-                b.docker("hostSocket"));
+        return bad(b.is("Running") && !b.docker("hostSocket").isEmpty() && !answers(b)
+                && (named == null || Stream.of("answer", "failed", "setup", "docker").allMatch(
+                        k -> said(k).apply(b).isEmpty()))
+                && !answers(b), b.docker("hostSocket"));
     }
 
     /** A forward of our own in place of Lima's, until the machine stops. */
@@ -834,8 +838,9 @@ class Doctor implements Callable<Integer> {
             failed=$(failed)
             if [ -n "$failed" ]; then
               echo "$failed"
-              { cat /var/log/sandbox.log || sudo -n cat /var/log/cloud-init-output.log; } 2>/dev/null |
-                tail -n 12 | cut -c 1-200 | sed 's/^/ /'
+              { if [ -e /run/sandbox/failed ]; then cat /var/log/sandbox.log
+                else sudo -n tac /var/log/cloud-init-output.log | sed '1,/WARNING: Failed to execute/d' | head -n 12 | tac
+                fi; } 2>/dev/null | tail -n 12 | cut -c 1-200 | sed 's/^/ /'
               exit
             fi
             if [ ! -e /run/lima-boot-done ] || { [ -n "$marked" ] && [ ! -e /run/sandbox/ready ]; }; then
