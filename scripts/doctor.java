@@ -799,14 +799,13 @@ class Doctor implements Callable<Integer> {
     }
 
     /**
-     * Where the guest is known not to have it either, the way to it is not to blame. After a boot the daemon may need more
-     * than ten seconds; the guest is asked with patience, and then the way to it once more.
+     * Where the guest is known not to have it either, the way to it is not to blame. The guest is asked first: after a boot
+     * the daemon may need longer than the way is waited for.
      */
     private List<String> forward(Box b) {
-        return bad(b.is("Running") && !b.docker("hostSocket").isEmpty() && !answers(b)
-                && (named == null || Stream.of("answer", "failed", "setup", "docker").allMatch(
-                        k -> said(k).apply(b).isEmpty()))
-                && !answers(b), b.docker("hostSocket"));
+        return bad(b.is("Running") && !b.docker("hostSocket").isEmpty() && (named == null || Stream.of(
+                "answer", "failed", "setup", "docker").allMatch(k -> said(k).apply(b).isEmpty())) && !answers(b),
+                b.docker("hostSocket"));
     }
 
     /** A forward of our own in place of Lima's, until the machine stops. */
@@ -839,7 +838,7 @@ class Doctor implements Callable<Integer> {
             if [ -n "$failed" ]; then
               echo "$failed"
               { if [ -e /run/sandbox/failed ]; then cat /var/log/sandbox.log
-                else sudo -n tac /var/log/cloud-init-output.log | sed '1,/WARNING: Failed to execute/d' | head -n 12 | tac
+                else sudo -n tac /var/log/cloud-init-output.log | awk 'seen; /WARNING: Failed to execute/ { seen = 1 }' | tac
                 fi; } 2>/dev/null | tail -n 12 | cut -c 1-200 | sed 's/^/ /'
               exit
             fi

@@ -311,6 +311,16 @@ class DoctorTest {
         doctor("doc", "--fix").exits(0).errHas("doc: docker-forward: its Docker's socket is forwarded anew");
     }
 
+    /** After a boot without cloud-init the daemon needs some seconds yet; an emulated one was taken for a dead forward. */
+    @Test
+    void aDockerThatIsBeingStartedIsNoDeadForward() throws InterruptedException {
+        inGuest("pkill -STOP -f dockerd.p[l]");
+        Cli.Running asked = world.at(project).start("doctor", "--url", url, "doc");
+        Thread.sleep(13_000); // the way to it is waited for ten seconds
+        inGuest("pkill -CONT -f dockerd.p[l]");
+        asked.ends(Duration.ofMinutes(1)).exits(0).outHas("all is well");
+    }
+
     // --- a sandbox, from inside ---
 
     @Test
@@ -334,6 +344,14 @@ class DoctorTest {
         finds(doctor("doc"), "doc: failed: its set-up failed: packages: exit code 100",
                 "E: no network, as the stand-in was told to", "limactl shell doc", "sandbox reset doc");
         restart();
+        // A script that is none of the template's: only Lima tells of it (seen on 2.2.0).
+        String log = "/var/log/cloud-init-output.log";
+        inGuest("sudo -n cp " + log + " " + log
+                + ".kept; printf '%s\\n' 'LIMA 10:00| Executing /mnt/x' 'the cheese is out'"
+                + " 'LIMA 10:00| WARNING: Failed to execute /mnt/x' | sudo -n tee -a " + log + " >/run/sandbox/added");
+        finds(doctor("doc"), "doc: failed: its set-up failed: /mnt/x", "the cheese is out why:");
+        inGuest("sudo -n cp " + log + ".kept " + log);
+        well();
         inGuest("mv /run/sandbox/ready /run/sandbox/later; echo 'installing packages' >/run/sandbox/phase");
         finds(doctor("doc"), "doc: setup: it is still being set up: installing packages").outLacks("docker:");
         inGuest("mv /run/sandbox/later /run/sandbox/ready");
