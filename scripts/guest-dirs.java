@@ -188,6 +188,9 @@ class GuestDirs implements Callable<Integer> {
             END
             """;
 
+    private static final List<String> GRADLE_FILES = List.of("settings.gradle", "settings.gradle.kts", "build.gradle",
+            "build.gradle.kts");
+
     /** Both builders' clean gets along with such directories. */
     private static final String CLEAN = "sudo -n sh <<'ROOT'\n" + MAVEN + "ROOT\n" + GRADLE;
 
@@ -249,10 +252,8 @@ class GuestDirs implements Callable<Integer> {
         if (!paths.isEmpty()) {
             Set<Path> wanted = paths.subList(none + 1, paths.size()).stream().map(p -> real(mount.resolve(p)))
                     .collect(Collectors.toCollection(TreeSet::new));
-            change("dirs", none < 0 ? "add" : "set", wanted);
-            if (wanted.stream().map(Path::getParent).anyMatch(GuestDirs::isModule)) {
-                guest(CLEAN, "sh -s");
-            }
+            change("dirs", none < 0 ? "add" : "set", wanted,
+                    wanted.stream().map(Path::getParent).anyMatch(GuestDirs::isModule));
         }
         if (build != null) {
             build(project);
@@ -263,7 +264,7 @@ class GuestDirs implements Callable<Integer> {
     private void build(Path project) {
         String list = "build-" + Lima.hash(project.toString()).substring(0, 10);
         if (!build) {
-            change(list, "set", Set.of());
+            change(list, "set", Set.of(), false);
             return;
         }
         Output output = Output.of(project);
@@ -271,26 +272,26 @@ class GuestDirs implements Callable<Integer> {
         if (output.dirs.isEmpty()) {
             throw new Lima.Failure(2, "there is no pom.xml, settings.gradle or build.gradle in " + project);
         }
-        change(list, "set", output.dirs.stream().map(this::real).collect(Collectors.toCollection(TreeSet::new)));
+        change(list, "set", output.dirs.stream().map(this::real).collect(Collectors.toCollection(TreeSet::new)), true);
         // What was read, so that sandbox knows when it is to be read again.
-        guest(CLEAN + "cat >" + OWN + "/" + list + ".read <<'READ'\n"
+        guest("cat >" + OWN + "/" + list + ".read <<'READ'\n"
                 + output.read.stream().map(p -> p + "\n").collect(Collectors.joining()) + "READ\n", "sh -s");
     }
 
     /** A directory in which Maven or Gradle builds. */
     private static boolean isModule(Path dir) {
-        return Stream.of("pom.xml", "settings.gradle", "settings.gradle.kts", "build.gradle", "build.gradle.kts")
+        return Stream.concat(Stream.of("pom.xml"), GRADLE_FILES.stream())
                 .anyMatch(file -> Files.exists(dir.resolve(file)));
     }
 
     /** Makes a list this one, or longer by these, and says what came of it. */
-    private void change(String list, String how, Set<Path> dirs) {
+    private void change(String list, String how, Set<Path> dirs, boolean built) {
         String scripts = "mkdir -p " + OWN + " 2>/dev/null || sudo -n sh -c 'mkdir -p " + OWN + " && chown \"$1\" "
                 + OWN
                 + "' sh \"$(id -u):$(id -g)\" </dev/null\ncat >" + OWN + "/prove <<'PROVE'\n" + PROVE
                 + "PROVE\ncat >" + OWN
                 + "/reports <<'REPORTS'\n" + REPORTS + "REPORTS\n";
-        Lima.Result r = guest(scripts + CHANGE, "sh -s " + list + " " + how + " "
+        Lima.Result r = guest(scripts + (built ? CLEAN : "") + CHANGE, "sh -s " + list + " " + how + " "
                 + dirs.stream().map(d -> Lima.quote(d.toString())).collect(Collectors.joining(" ")));
         List<Path> on = told(r, "on").toList();
         told(r, "new").forEach(d -> caller.say(d + " is on the sandbox's own disk" + hidden(d)));
@@ -397,7 +398,7 @@ class GuestDirs implements Callable<Integer> {
 
         private void gradle(Path project) {
             List<Path> modules = new ArrayList<>();
-            for (String file : List.of("settings.gradle", "settings.gradle.kts", "build.gradle", "build.gradle.kts")) {
+            for (String file : GRADLE_FILES) {
                 String text = text(project.resolve(file));
                 if (!text.isEmpty()) {
                     read.add(project.resolve(file));

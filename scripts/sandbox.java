@@ -2645,7 +2645,6 @@ class Sandbox implements Callable<Integer> {
                     # most of the time that the start takes. Where it is told the same as at the last boot, the disk has the same size,
                     # and what it made is still as it was, nothing is left for it to do: then its services are skipped. In any doubt
                     # it runs as ever.
-                    mkdir -p /usr/local/lib/sandbox
                     cat >/usr/local/lib/sandbox/boot <<'END'
                     #!/bin/sh
                     # keep: after a boot by cloud-init, notes what it was told and what it made.
