@@ -1512,6 +1512,8 @@ class Snapshot {
                         }
                     }
                     int code = child.exitValue();
+                    // Ctrl-C reaches limactl too, and may end it before it is known here that this process ends.
+                    LockSupport.parkNanos(code == 0 ? 0 : 1_000_000_000L);
                     return new Lima.Result(code, "", Files.readString(log)
                             + (code > 128 ? "\nit was ended by signal " + (code - 128) : ""));
                 } finally {
