@@ -2602,7 +2602,16 @@ class Sandbox implements Callable<Integer> {
                     [Install]
                     WantedBy=sockets.target
                     END
-                    # With cloud-init there is time for it beside the boot.
+                    # Without cloud-init it follows the boot, out of the way of the first session; with it there is time beside the boot.
+                    cat >/etc/systemd/user/sandbox-docker.timer <<END
+                    [Unit]
+                    Description=Docker soon after a boot without cloud-init
+
+                    [Timer]
+                    OnActiveSec=10
+                    AccuracySec=1
+                    Unit=docker.service
+                    END
                     cat >/etc/systemd/user/sandbox-docker.service <<END
                     [Unit]
                     Description=Docker early in a boot by cloud-init
@@ -2655,13 +2664,11 @@ class Sandbox implements Callable<Integer> {
 
                     # What cloud-init is told by the data in the given directory, and what it made of it.
                     state() {
-                      sha256sum <"$1/user-data"
-                      sha256sum <"$1/network-config"
-                      grep local-hostname "$1/meta-data"
-                      root=$(findmnt -n -o SOURCE /)
-                      lsblk -b -d -n -o SIZE "/dev/$(lsblk -n -o PKNAME "$root" | grep . || basename "$root")"
-                      home=$(sed -n 's/^LIMA_CIDATA_HOME=//p' "$1/lima.env")
-                      sha256sum /etc/fstab /etc/hostname /etc/netplan/* /etc/sudoers.d/* "$home/.ssh/authorized_keys" /var/lib/cloud/scripts/per-boot/* || true
+                      cd "$1"
+                      grep local-hostname meta-data
+                      cat /sys/block/[sv]d*/size
+                      home=$(sed -n 's/^LIMA_CIDATA_HOME=//p' lima.env)
+                      sha256sum user-data network-config /etc/fstab /etc/hostname /etc/netplan/* /etc/sudoers.d/* "$home/.ssh/authorized_keys" /var/lib/cloud/scripts/per-boot/* || true
                     }
 
                     case $1 in
@@ -2673,12 +2680,14 @@ class Sandbox implements Callable<Integer> {
                         mv "$kept/new" "$kept/state"
                         ;;
                       try)
+                        # What Lima's boot scripts load one by one, beside the rest of the boot.
+                        modprobe -q -a fuse tun tap bridge veth iptable_nat ip6table_nat iptable_filter ip6table_filter nf_tables xt_MASQUERADE xt_addrtype xt_comment xt_conntrack xt_mark xt_multiport xt_nat xt_tcpudp overlay &
                         modprobe -q isofs || true
                         cidata=/run/sandbox-cidata
                         mkdir -p -m 700 "$cidata"
                         mount -o ro /dev/disk/by-label/cidata "$cidata"
                         now=$(state "$cidata")
-                        names=$(tr -d "'" <"$cidata/network-config" | awk '/macaddress:/ { mac = $2 } /set-name:/ { print mac, $2 }')
+                        names=$(awk '{ gsub("\\047", "") } /macaddress:/ { mac = $2 } /set-name:/ { print mac, $2 }' "$cidata/network-config")
                         umount "$cidata"
                         if [ "$now" != "$(cat "$kept/state")" ]; then
                           echo "something is new: cloud-init boots"
@@ -2688,7 +2697,8 @@ class Sandbox implements Callable<Integer> {
                         touch "$kept/trying"
                         echo "$names" | while read -r mac name; do
                           for card in /sys/class/net/*; do
-                            [ "$(cat "$card/address")" = "$mac" ] && [ "${card##*/}" != "$name" ] || continue
+                            read -r address <"$card/address" || continue
+                            [ "$address" = "$mac" ] && [ "${card##*/}" != "$name" ] || continue
                             ip link set "${card##*/}" down
                             ip link set "${card##*/}" name "$name"
                           done
@@ -2704,7 +2714,7 @@ class Sandbox implements Callable<Integer> {
                         echo "Cloud-init (left out, nothing is new) running 'init-local'"
                         code=0
                         for script in /var/lib/cloud/scripts/per-boot/*; do
-                          [ ! -x "$script" ] || "$script" || code=$?
+                          [ ! -x "$script" ] || PATH=/usr/local/lib/sandbox/finish:$PATH "$script" || code=$?
                         done
                         rm -f "$kept/trying"
                         [ "$code" -eq 0 ] || rm -rf "$kept"
@@ -2717,7 +2727,18 @@ class Sandbox implements Callable<Integer> {
                         ;;
                     esac
                     END
-                    chmod 755 /usr/local/lib/sandbox/boot
+                    # For one file of its own, which is there since the first boot, a boot script of Lima's has systemd read all units
+                    # anew at each: seconds where the processor is emulated. That one call is left out.
+                    mkdir -p /usr/local/lib/sandbox/finish
+                    cat >/usr/local/lib/sandbox/finish/systemctl <<'END'
+                    #!/bin/sh
+                    if [ "$*" = daemon-reload ] && grep -q /20-rootless-base.sh "/proc/$PPID/cmdline" &&
+                      [ /etc/systemd/system/user@.service.d/lima.conf -ot /run/sandbox/fast ]; then
+                      exit 0
+                    fi
+                    exec /usr/bin/systemctl "$@"
+                    END
+                    chmod 755 /usr/local/lib/sandbox/boot /usr/local/lib/sandbox/finish/systemctl
                     device=$(systemd-escape --path --suffix=device /dev/disk/by-label/cidata)
                     cat >/etc/systemd/system/sandbox-boot.service <<END
                     [Unit]
@@ -2845,7 +2866,8 @@ class Sandbox implements Callable<Integer> {
                     fi
                     echo "finishing the boot" >/run/sandbox/phase
                     echo "agent-sandbox $version" >/run/sandbox/ready
-                    systemctl --user start --no-block docker.service || true
+                    if [ -e /run/sandbox/fast ]; then soon=sandbox-docker.timer; else soon=docker.service; fi
+                    systemctl --user start --no-block "$soon" || true
 
                 probes:
                 - mode: readiness

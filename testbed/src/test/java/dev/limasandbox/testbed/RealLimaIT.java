@@ -224,9 +224,13 @@ class RealLimaIT {
     @Order(12)
     void oddDirectoriesSurviveARestart() throws IOException {
         limactl("stop", "demo").exits(0);
-        restarted("odd", "sh", "-c", "ls /run/sandbox/fast || journalctl -b -o cat -u sandbox-boot")
+        restarted("odd", "sh", "-c", "ls /run/sandbox/fast || journalctl -b -o cat -u sandbox-boot;"
+                + " sudo journalctl -b -o cat _PID=1 | grep 'Reload requested.*sandbox-boot-finish'")
                 .out("/run/sandbox/fast\n");
         oddDirectoriesWork();
+        sandbox(Duration.ofMinutes(4), "odd", "sh", "-c",
+                "timeout 200 sh -c 'until systemctl --user -q is-active docker.service; do sleep 2; done' && echo up")
+                .exits(0).out("up\n");
     }
 
     /** One directory less is something new for the guest. */
