@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -145,6 +146,16 @@ class DockerContextTest {
         run("env", "dock").exits(0).outHas(socket.toString()).errHas("was dead; made a new one");
         run("env", "dock").exits(0).silent();
         assertTrue(listed().path("docker").asText().startsWith("answers"), listed()::toString);
+    }
+
+    /** Right after a boot without cloud-init an emulated daemon needs longer than its answer is waited for. */
+    @Test
+    void aDockerThatIsBeingStartedKeepsItsForward() throws InterruptedException {
+        world.at(project).run("dock", "pkill", "-STOP", "-f", "dockerd.p[l]").exits(0);
+        Cli.Running asked = world.at(project).start("docker-context", "env", "dock");
+        Thread.sleep(13_000); // the first answer is waited for ten seconds
+        world.at(project).run("dock", "pkill", "-CONT", "-f", "dockerd.p[l]").exits(0);
+        asked.ends(Duration.ofMinutes(1)).exits(0).outHas("docker.sock").errLacks("made a new one");
     }
 
     @Test
