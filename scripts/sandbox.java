@@ -2602,10 +2602,10 @@ class Sandbox implements Callable<Integer> {
                     [Install]
                     WantedBy=sockets.target
                     END
-                    # Without cloud-init it follows the boot, out of the way of the first session; with it there is time beside the boot.
+                    # It follows the boot, out of the way of the first session; with cloud-init there is time beside the boot already.
                     cat >/etc/systemd/user/sandbox-docker.timer <<END
                     [Unit]
-                    Description=Docker soon after a boot without cloud-init
+                    Description=Docker soon after the boot
 
                     [Timer]
                     OnActiveSec=10
@@ -2866,8 +2866,7 @@ class Sandbox implements Callable<Integer> {
                     fi
                     echo "finishing the boot" >/run/sandbox/phase
                     echo "agent-sandbox $version" >/run/sandbox/ready
-                    if [ -e /run/sandbox/fast ]; then soon=sandbox-docker.timer; else soon=docker.service; fi
-                    systemctl --user start --no-block "$soon" || true
+                    systemctl --user start --no-block sandbox-docker.timer || true
 
                 probes:
                 - mode: readiness
