@@ -10,6 +10,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Random;
 import java.util.Set;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -132,7 +133,10 @@ class SessionTest {
         Set<String> before = Set.of(records.toFile().list()); // of those that were killed
         Cli.Running session = world.at(project).start("session", "/bin/sh", "-c", "echo up; exec sleep 60 # sk-test");
         session.awaitOut("up");
-        String pid = Stream.of(records.toFile().list()).filter(r -> !before.contains(r)).findFirst().orElseThrow();
+        Supplier<Stream<String>> added = () -> Stream.of(records.toFile().list())
+                .filter(r -> r.matches("[0-9]+") && !before.contains(r));
+        World.await(30, "its record, written while ssh runs already", () -> added.get().findAny().isPresent());
+        String pid = added.get().findFirst().orElseThrow();
         String born = "" + ProcessHandle.of(Long.parseLong(pid)).orElseThrow().info().startInstant().orElseThrow()
                 .toEpochMilli();
         assertEquals(born + " sh\n", World.read(records.resolve(pid)));
