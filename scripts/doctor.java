@@ -17,7 +17,9 @@ import java.io.PrintWriter;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.StandardProtocolFamily;
+import java.net.URI;
 import java.net.UnixDomainSocketAddress;
+import java.net.UnknownHostException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
@@ -329,7 +331,7 @@ class Doctor implements Callable<Integer> {
                 new Check("terminal", "it does not know your terminal, {it}", said("terminal"),
                         "Without its terminfo entry programs draw garbage or refuse.",
                         "{ghostty-terminfo} {name}"),
-                new Check("dns", "it finds no address: {it}", said("dns"),
+                new Check("dns", "it finds no address: {it}", this::noAddress,
                         "Its resolver does not answer, or this computer's (VPN?). ping proves nothing either way: Lima's"
                                 + " network may not pass it on.",
                         "{sandbox} {name} cat /etc/resolv.conf\n{sandboxes} restart {name}      after a change of"
@@ -880,6 +882,20 @@ class Doctor implements Callable<Integer> {
 
     private Function<Box, List<String>> said(String key) {
         return b -> guest(b).getOrDefault(key, List.of());
+    }
+
+    /** What the guest says of names; if this computer finds none either, nothing is to be mended in the guest. */
+    private List<String> noAddress(Box b) {
+        return said("dns").apply(b).stream().map(it -> {
+            try {
+                InetAddress.getByName(URI.create(url).getHost());
+                return it;
+            } catch (IllegalArgumentException whatIsNoUrl) {
+                return it;
+            } catch (UnknownHostException noneHereEither) {
+                return it + "; nor does this computer";
+            }
+        }).toList();
     }
 
     /** What the guest says, asked once, over a connection of its own: another one may hang with what is looked for. */

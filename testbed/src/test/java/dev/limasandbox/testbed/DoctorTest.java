@@ -415,7 +415,7 @@ class DoctorTest {
         world.at(project).run("doctor", "doc", "--url", name).exits(0);
         inGuest("echo 127.0.0.1 localhost >/etc/hosts; rm -f /etc/resolv.conf; echo nameserver 127.0.0.1 >/etc/resolv.conf");
         finds(world.at(project).run("doctor", "doc", "--url", name), "doc: dns: it finds no address", "inside.test",
-                "ping proves", "cat /etc/resolv.conf");
+                "nor does this computer", "ping proves", "cat /etc/resolv.conf");
 
         finds(world.at(project).run("doctor", "doc", "--url", "http://127.0.0.1:1/"),
                 "doc: internet: it does not reach http://127.0.0.1:1/", "curl -I http://127.0.0.1:1/");
