@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.net.InetAddress;
@@ -72,7 +71,7 @@ class RealLimaIT {
 
     @BeforeEach
     void withinTheTime() {
-        timeLeft(66);
+        World.timeLeft(66);
     }
 
     @Test
@@ -320,7 +319,7 @@ class RealLimaIT {
             System.out.println("A bare guest was set up with this very template before: " + World.read(seen).strip());
             return;
         }
-        timeLeft(55);
+        World.timeLeft(55);
         sandbox(Duration.ofMinutes(60), Map.of("SANDBOX_TEMPLATE", template.toString()), "--timeout", "55m",
                 "--no-base",
                 "--mount-none", "bare", "sh", "-c",
@@ -329,13 +328,6 @@ class RealLimaIT {
                 .outHas("(PostgreSQL) 18", "mikefarah", "docker");
         limactl("delete", "-f", "bare").exits(0);
         World.write(seen, java.time.Instant.now() + "\n");
-    }
-
-    /** A run on a slow machine skips, and says so, what would not end within its time. */
-    private static void timeLeft(int until) {
-        long now = System.currentTimeMillis() / 1000;
-        long minutes = (now - Long.parseLong(ENV.getOrDefault("SANDBOX_TESTS_BEGAN", "" + now))) / 60;
-        assumeTrue(minutes < until, "no time left for it in this run, which began " + minutes + " minutes ago");
     }
 
     private static List<Path> odd() {

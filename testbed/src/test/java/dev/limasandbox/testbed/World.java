@@ -1,5 +1,7 @@
 package dev.limasandbox.testbed;
 
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
@@ -309,6 +311,14 @@ final class World implements AutoCloseable {
 
     static void await(int seconds, String what, BooleanSupplier holds) {
         await(Duration.ofSeconds(seconds), () -> what, holds);
+    }
+
+    /** A run on a slow machine skips, and says so, what would not end within its time. UNTIL is in minutes. */
+    static void timeLeft(int until) {
+        String began = System.getenv("SANDBOX_TESTS_BEGAN");
+        long now = System.currentTimeMillis() / 1000;
+        long minutes = began == null ? 0 : (now - Long.parseLong(began)) / 60;
+        assumeTrue(minutes < until, "no time left for it in this run, which began " + minutes + " minutes ago");
     }
 
     /** A template on Lima's image list whose one script, of a mode, runs before ours. */
