@@ -647,11 +647,15 @@ class DockerContext {
          * directory without a lima.yaml, half-made, spoils the whole list: then the others are asked for by name.
          */
         List<JsonNode> list() {
+            return lines().map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
+        }
+
+        private Stream<String> lines() {
             Result all = run(Duration.ofMinutes(5), null, List.of("limactl", "list", "--format", "{{json .}}"));
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank());
         }
 
         /** A class of its own, so that it is set up when it is needed first: it takes as long as a call over ssh. */

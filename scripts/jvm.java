@@ -215,8 +215,12 @@ class Jvm implements Callable<Integer> {
             [ "$came" != "$(head -n 1 "$state$project/stamp" 2>/dev/null)" ] ||
                 known=$(sed 1d "$state$project/stamp" | tail -n 7)
             rm -f "$state$project/stamp"
-            [ -z "$stamp" ] || printf '%s\\n' "$came" "$known" \\
-                "$stamp $(grep -i '_proxy=' /etc/environment 2>/dev/null | sort | cksum)" >"$state$project/stamp"
+            proxies=
+            [ ! -r /etc/environment ] || while IFS= read -r l; do
+                case $l in *_[Pp][Rr][Oo][Xx][Yy]=*) proxies=$proxies$l ;; esac
+            done </etc/environment
+            [ -z "$proxies" ] || proxies=$(printf %s "$proxies" | cksum)
+            [ -z "$stamp" ] || printf '%s\\n' "$came" "$known" "$stamp $proxies" >"$state$project/stamp"
             echo $found
             """;
 
@@ -317,8 +321,9 @@ class Jvm implements Callable<Integer> {
         Path project = Lima.io(() -> dir.toRealPath());
         Wanted wanted = Wanted.of(project, jdk, outer);
         Path wrapper = project.resolve("mvnw");
-        String maven = !Files.exists(project.resolve("pom.xml")) || Files.isExecutable(wrapper) ? "none"
-                : mavenOption == null ? "any" : mavenOption;
+        String maven = Files.isExecutable(wrapper) ? "none"
+                : mavenOption != null ? mavenOption // asked for, so that a project can be made where none is yet
+                        : Files.exists(project.resolve("pom.xml")) ? "any" : "none";
         if (print) {
             told(wanted, null, maven);
             return 0;
@@ -973,11 +978,15 @@ class Jvm implements Callable<Integer> {
          * directory without a lima.yaml, half-made, spoils the whole list: then the others are asked for by name.
          */
         List<JsonNode> list() {
+            return lines().map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
+        }
+
+        private Stream<String> lines() {
             Result all = run(Duration.ofMinutes(5), null, List.of("limactl", "list", "--format", "{{json .}}"));
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank());
         }
 
         /** A class of its own, so that it is set up when it is needed first: it takes as long as a call over ssh. */

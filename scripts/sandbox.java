@@ -1005,6 +1005,28 @@ class Sandbox implements Callable<Integer> {
     }
 
     /**
+     * In the guest, with stamp, stamps (the file that has those that hold) and list set: "stamped" if that was prepared,
+     * "on disk" and perhaps "changed" of the build's output, and where a JDK is. No program but the shell is started
+     * for it: in an emulated guest each takes a tenth of a second and more.
+     */
+    private static final String BUILD_STATE = """
+
+            proxies=
+            [ ! -r /etc/environment ] || while IFS= read -r l; do
+                case $l in *_[Pp][Rr][Oo][Xx][Yy]=*) proxies=$proxies$l ;; esac
+            done </etc/environment
+            [ -z "$proxies" ] || proxies=$(printf %s "$proxies" | cksum)
+            [ ! -r "$stamps" ] || while IFS= read -r l; do
+                [ "$l" != "$stamp $proxies" ] || echo stamped
+            done <"$stamps"
+            [ ! -e $list.list ] || {
+                echo 'on disk'
+                while IFS= read -r f; do [ $list.read -nt "$f" ] || echo changed; done <$list.read
+            }
+            command -v javac
+            """;
+
+    /**
      * The JDK and the Maven for a build are another script's task, once for each state of what decides about them. An
      * outer Maven tells that script more, one word a line in SANDBOX_JVM. The output on the sandbox's disk is a third
      * one's: wished by SANDBOX_TARGET, else by the POM, else as it was.
@@ -1032,12 +1054,9 @@ class Sandbox implements Callable<Integer> {
                 .forEach(f -> state.append('\n').append(Lima.io(() -> Files.getLastModifiedTime(f))));
         String stamp = Lima.hash(state.toString()).substring(0, 32);
         String list = outputList(root.orElse(project));
-        String there = lima.ssh(is.name, Duration.ofMinutes(1), null, "grep -qxF \"" + stamp
-                + " $(grep -i '_proxy=' /etc/environment 2>/dev/null | sort | cksum)\" "
-                + Lima.quote("/var/lib/sandbox/jvm" + project + "/stamp") + " 2>/dev/null && echo stamped;"
-                + " cd " + GUEST_DIRS + " 2>/dev/null && [ -e " + list + ".list ] && { echo 'on disk';"
-                + " while IFS= read -r f; do [ " + list + ".read -nt \"$f\" ] || echo changed; done <" + list
-                + ".read; }; command -v javac").out();
+        String there = lima.ssh(is.name, Duration.ofMinutes(1), null, "stamp=" + stamp + "\nstamps="
+                + Lima.quote("/var/lib/sandbox/jvm" + project + "/stamp") + "\nlist=" + GUEST_DIRS + list + BUILD_STATE)
+                .out();
         if (!there.startsWith("stamped")) {
             prepareJdk(is, project, options, stamp, there.contains("/javac\n"));
         }
@@ -1101,22 +1120,45 @@ class Sandbox implements Callable<Integer> {
         }
 
         /**
-         * Takes all words of a command line, if no option stands before COMMAND. To set picocli up takes longer than all
-         * else on the host, and such a line, the usual one, has nothing for it.
+         * Takes all words of a command line, if of the options only --no-keys, --name and --dir stand before COMMAND. To
+         * set picocli up takes longer than all else on the host, and such a line, the usual one, has nothing for it.
          *
          * @return false if there is something for picocli to read, or to complain of; what was taken is then worth nothing
          */
         boolean areAllOf(Sandbox sandbox) {
             List<String> args = new ArrayList<>(sandbox.argv);
             Collections.reverse(args);
+            boolean options = true;
             try {
-                while (!args.isEmpty() && !args.get(args.size() - 1).startsWith("-")) {
-                    take(args, sandbox);
+                while (!args.isEmpty()) {
+                    String word = args.get(args.size() - 1);
+                    if (!options || !word.startsWith("-")) {
+                        take(args, sandbox);
+                    } else if (!isOption(args, sandbox)) {
+                        return false;
+                    }
+                    options &= !word.equals("--");
                 }
-                return args.isEmpty();
+                return true;
             } catch (IllegalArgumentException wrong) {
                 return false;
             }
+        }
+
+        /** Takes one of the few options that are read here, the first time that it comes, and its value; or --. */
+        private boolean isOption(List<String> args, Sandbox sandbox) {
+            String option = args.remove(args.size() - 1);
+            String value = args.isEmpty() ? "-" : args.get(args.size() - 1);
+            if (option.equals("--name") && sandbox.nameOption == null && !value.startsWith("-")) {
+                sandbox.nameOption = args.remove(args.size() - 1);
+            } else if (option.equals("--dir") && sandbox.dirOption == null && !value.startsWith("-")) {
+                sandbox.dirOption = args.remove(args.size() - 1);
+            } else if (option.equals("--no-keys") && !sandbox.noKeys) {
+                sandbox.noKeys = true;
+            } else {
+                return option.equals("--");
+            }
+            return true;
         }
 
         /**
@@ -1748,7 +1790,7 @@ class Sandbox implements Callable<Integer> {
 
         /** All that limactl tells of now. */
         static List<Instance> all(Lima lima) {
-            return lima.list().stream().map(Instance::of).toList();
+            return lima.lines().map(Store::read).map(Instance::of).toList();
         }
 
         static Optional<Instance> named(String name, List<Instance> all) {
@@ -1956,10 +1998,8 @@ class Sandbox implements Callable<Integer> {
 
         /** What was noted of an instance; empty if there is nothing or it has been edited since. */
         static Optional<Instance> recall(Lima lima, String name) {
-            try (JsonParser note = new JsonFactory()
-                    .createParser(Files.readString(lima.state("live").resolve(name)))) {
-                note.nextToken();
-                JsonNode node = tree(note);
+            try {
+                JsonNode node = read(Files.readString(lima.state("live").resolve(name)));
                 Instance is = Instance.of(node);
                 return is.name.equals(name) && node.path("stamp").asText().equals(stamp(is.dir)) ? Optional.of(is)
                         : Optional.empty();
@@ -1973,7 +2013,17 @@ class Sandbox implements Callable<Integer> {
             return "" + new TreeMap<>(Files.readAttributes(instance.resolve("lima.yaml"), "unix:ino,size,ctime"));
         }
 
-        /** What begins at the present token. Jackson's own mapper takes as long to set up as the whole of ssh. */
+        /** JSON, where a call is to be quick: Jackson's own mapper takes as long to set up as the whole of ssh. */
+        static JsonNode read(String json) {
+            return Lima.io(() -> {
+                try (JsonParser parser = new JsonFactory().createParser(json)) {
+                    parser.nextToken();
+                    return tree(parser);
+                }
+            });
+        }
+
+        /** What begins at the present token. */
         private static JsonNode tree(JsonParser json) throws IOException {
             JsonNodeFactory nodes = JsonNodeFactory.instance;
             return switch (json.currentToken()) {
@@ -3930,11 +3980,15 @@ class Sandbox implements Callable<Integer> {
          * directory without a lima.yaml, half-made, spoils the whole list: then the others are asked for by name.
          */
         List<JsonNode> list() {
+            return lines().map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
+        }
+
+        private Stream<String> lines() {
             Result all = run(Duration.ofMinutes(5), null, List.of("limactl", "list", "--format", "{{json .}}"));
             String[] good = all.code == 0 ? null : home.toFile().list((d, n) -> new File(d, n + "/lima.yaml").exists());
             String lines = all.code == 0 ? all.out : good == null || good.length == 0 ? "" : limactl(Stream.concat(
                     Stream.of("list", "--format", "{{json .}}"), Stream.of(good)).toArray(String[]::new));
-            return lines.lines().filter(l -> !l.isBlank()).map(l -> io(() -> Json.MAPPER.readTree(l))).toList();
+            return lines.lines().filter(l -> !l.isBlank());
         }
 
         /** A class of its own, so that it is set up when it is needed first: it takes as long as a call over ssh. */

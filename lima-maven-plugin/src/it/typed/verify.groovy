@@ -25,4 +25,5 @@ assert log =~ /typed is stopped[\s\S]*its own repository is kept/
 assert log.contains('-Dlima.yes')
 assert log.contains('typed is deleted')
 assert log =~ /could not be made or started, see above.*\n[\s\S]*?MojoExecutionException/
+assert log.contains('Lima has to be installed first')
 return true

@@ -95,6 +95,7 @@ class ExecMojo extends LimaMojo {
             end(shown(command), direct(command, where()));
             return;
         }
+        ask();
         if (dir == null) { // else this Maven has read nothing in there
             Trust.changed(root(), session.getProjects()).ifPresent(getLog()::warn);
         }

@@ -13,6 +13,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.function.Consumer;
 import org.apache.maven.execution.MavenSession;
 import org.apache.maven.plugin.AbstractMojo;
@@ -69,6 +71,9 @@ abstract class LimaMojo extends AbstractMojo {
     @Parameter(defaultValue = "${mojoExecution}", readonly = true, required = true)
     MojoExecution execution;
 
+    /** What limactl was asked beforehand, until it counts or is out of date. */
+    private CompletableFuture<List<Sandbox.Instance>> asked;
+
     @Override
     public final void execute() throws MojoExecutionException, MojoFailureException {
         if (skip) {
@@ -76,8 +81,12 @@ abstract class LimaMojo extends AbstractMojo {
         } else if (inside() && (bound() || !worksInside())) {
             getLog().info("this build runs in a sandbox already: lima:" + execution.getGoal() + " does nothing here");
         } else {
-            checkAim();
-            work();
+            try {
+                checkAim();
+                work();
+            } catch (Sandbox.Lima.Failure failure) {
+                throw new MojoExecutionException(failure.getMessage(), failure);
+            }
         }
     }
 
@@ -134,10 +143,35 @@ abstract class LimaMojo extends AbstractMojo {
 
     private List<Sandbox.Instance> meant() throws MojoExecutionException {
         Path root = Sandbox.Places.real(root());
-        return new Sandbox.Lima(System.getenv()).list().stream().map(Sandbox.Instance::of)
+        return all().stream()
                 .filter(i -> isNamed() ? i.name.equals(target())
                         : i.isSandbox() && i.mounts().stream().anyMatch(m -> m.covers(root)))
                 .toList();
+    }
+
+    /** Without a usable limactl none: what is missing, and how to install it, is told by the engine. */
+    private List<Sandbox.Instance> meantIfLimaIsThere() throws MojoExecutionException {
+        try {
+            return meant();
+        } catch (Sandbox.Lima.Failure noLima) {
+            return List.of();
+        }
+    }
+
+    /** Has limactl asked for all instances while a goal still looks at its build. */
+    void ask() {
+        asked = CompletableFuture.supplyAsync(() -> Sandbox.Instance.all(new Sandbox.Lima(System.getenv())));
+    }
+
+    /** What limactl tells; what was asked beforehand counts once, as a goal changes what there is. */
+    private List<Sandbox.Instance> all() {
+        CompletableFuture<List<Sandbox.Instance>> before = asked;
+        asked = null;
+        try {
+            return before != null ? before.join() : Sandbox.Instance.all(new Sandbox.Lima(System.getenv()));
+        } catch (CompletionException e) {
+            throw e.getCause() instanceof Sandbox.Lima.Failure failure ? failure : e;
+        }
     }
 
     /** Is it meant by a name? Else by the directory that it has mounted. */
@@ -205,7 +239,7 @@ abstract class LimaMojo extends AbstractMojo {
                 return is;
             }
             Optional<Path> repository = repository();
-            List<Sandbox.Instance> meant = proven || repository.isPresent() ? List.of() : meant();
+            List<Sandbox.Instance> meant = proven || repository.isPresent() ? List.of() : meantIfLimaIsThere();
             if (meant.size() == 1 && meant.get(0).is("Running")) {
                 return meant.get(0);
             }
@@ -273,6 +307,7 @@ abstract class LimaMojo extends AbstractMojo {
 
     /** Calls {@code sandbox} with these words; our log, which is no terminal, stands for its stderr. */
     int sandbox(Path directory, List<String> words) {
+        asked = null; // it may make or start one
         return Sandbox.run(new Sandbox.Host(environment(), directory, log(), log(), stdin(), "sandbox",
                 Sandbox.Host.terminals() & ~4), words.toArray(String[]::new));
     }
