@@ -158,9 +158,11 @@ abstract class LimaMojo extends AbstractMojo {
         }
     }
 
-    /** Has limactl asked for all instances while a goal still looks at its build. */
-    void ask() {
-        asked = CompletableFuture.supplyAsync(() -> Sandbox.Instance.all(new Sandbox.Lima(System.getenv())));
+    /** Has limactl asked for all instances while a goal still looks at its build; not where this build knows its own. */
+    void ask() throws MojoExecutionException {
+        if (!session.getRequest().getData().containsKey(started())) {
+            asked = CompletableFuture.supplyAsync(() -> Sandbox.Instance.all(new Sandbox.Lima(System.getenv())));
+        }
     }
 
     /** What limactl tells; what was asked beforehand counts once, as a goal changes what there is. */
