@@ -13,7 +13,7 @@ import org.junit.jupiter.api.Test;
 
 /** The classes that each script carries a copy of, between their marker lines. */
 class SharedCodeTest {
-    private static final Map<String, Integer> LINES = Map.of("Lima", 130, "Life", 270, "Caller", 110);
+    private static final Map<String, Integer> LINES = Map.of("Lima", 127, "Life", 270, "Caller", 110);
 
     @Test
     void isTheSameInEveryScriptAndShort() throws IOException {
