@@ -2707,35 +2707,74 @@ class Sandbox implements Callable<Integer> {
                     cat >/usr/local/lib/sandbox/boot <<'END'
                     #!/bin/sh
                     # keep: after a boot by cloud-init, notes what it was told and what it made.
-                    # try: early in a boot, does its work if there is nothing new.
+                    # devices: instead of the system's own look at all devices, at those only that such a boot has to do with.
+                    # try: early in a boot, does cloud-init's work if there is nothing new.
                     # finish: then runs Lima's own boot scripts, as it would have done.
                     set -eu
                     kept=/var/lib/sandbox/kept
+                    lima=/mnt/lima-cidata
+                    from='-o ro,mode=0700,dmode=0700,overriderockperm,exec,uid=0 /dev/disk/by-label/cidata'
 
-                    # What cloud-init is told by the data in the given directory, and what it made of it.
+                    # What Lima and cloud-init are told by the data in the given directory, and what they made of it. Two of Lima's
+                    # settings are new at each start, and for the scripts that are run at each.
                     state() {
                       cd "$1"
                       grep local-hostname meta-data
+                      grep -v -e _IID= -e _DNS_LOCAL_PORT= lima.env
+                      ./lima-guestagent --version || true
                       cat /sys/block/[sv]d*/size
                       home=$(sed -n 's/^LIMA_CIDATA_HOME=//p' lima.env)
-                      sha256sum user-data network-config /etc/fstab /etc/hostname /etc/netplan/* /etc/sudoers.d/* "$home/.ssh/authorized_keys" /var/lib/cloud/scripts/per-boot/* || true
+                      sha256sum user-data network-config boot.sh boot.*/* /etc/fstab /etc/hostname /etc/netplan/* /etc/sudoers.d/* "$home/.ssh/authorized_keys" /var/lib/cloud/scripts/per-boot/* || true
+                    }
+
+                    # Lima's boot scripts, into the given directory, less those that have nothing to do where `state` is the same, as
+                    # they are for a first boot, for other systems, or for what it has. These were read as Lima 2.2.0 has them; of any
+                    # others all are run.
+                    needed() {
+                      cd "$lima/boot.Linux" || return 0
+                      idle="00-modprobe.sh 00-reboot-if-required.sh 00-systemd-user-group.sh 04-persistent-data-volume.sh 05-guest-home.sh
+                        06-etc-hosts.sh 08-shell-prompt.sh 10-alpine-cgroups.sh 11-colorterm-environment.sh 20-rootless-base.sh
+                        25-guestagent-base.sh 30-install-packages.sh 35-setup-packages.sh 40-install-containerd.sh"
+                      rtc=00-check-rtc-and-wait-ntp.sh disks=05-lima-disks.sh mounts=05-lima-mounts.sh
+                      these=$(cat /var/lib/cloud/scripts/per-boot/* ../boot.sh $idle $rtc $disks $mounts | sha256sum)
+                      [ "$these" = "74c8786f106ea12a23683c6ad49313cd7d4f05f00090b6805040d771e41e6874  -" ] || return 0
+                      ! grep -qx -e LIMA_CIDATA_MOUNTTYPE=reverse-sshfs -e 'LIMA_CIDATA_CONTAINERD_.*=1' -e LIMA_CIDATA_PLAIN=1 ../lima.env || return 0
+                      [ ! -e ../provision.dependency ] || return 0
+                      [ ! -e /dev/rtc0 ] || idle="$idle $rtc"
+                      ! grep -qx LIMA_CIDATA_DISKS=0 ../lima.env || idle="$idle $disks"
+                      ! grep -qx LIMA_CIDATA_VMTYPE=qemu ../lima.env || idle="$idle $mounts"
+                      mkdir "$1"
+                      cp -p ./*.sh "$1/"
+                      cd "$1"
+                      rm $idle
                     }
 
                     case $1 in
                       keep)
                         rm -rf "$kept"
                         mkdir -m 700 "$kept"
-                        state /mnt/lima-cidata >"$kept/new"
+                        (needed "$kept/scripts")
+                        (state "$lima") >"$kept/new"
                         sync
                         mv "$kept/new" "$kept/state"
                         ;;
+                      devices)
+                        # The consoles, their memory, the system's work queues and its modules are half of all: seconds where the
+                        # processor is emulated. `try` has all of them looked at where cloud-init boots.
+                        [ -e "$kept/state" ] && [ ! -e "$kept/trying" ] || exit 0
+                        udevadm trigger --type=devices --action=add --prioritized-subsystem=block,net --subsystem-nomatch=tty --subsystem-nomatch=vc \\
+                          --subsystem-nomatch=memory --subsystem-nomatch=workqueue --subsystem-nomatch=wakeup || exit 0
+                        udevadm trigger --type=devices --action=add --subsystem-match=tty --sysname-match=hvc0 --sysname-match='tty[A-Z]*0' || exit 0
+                        exit 1 # which leaves the system's own out
+                        ;;
                       try)
+                        trap '[ -e /run/sandbox/fast ] || for all in subsystems devices; do udevadm trigger --type=$all --action=add; done' EXIT
                         # What Lima's boot scripts load one by one, beside the rest of the boot.
                         modprobe -q -a fuse tun tap bridge veth iptable_nat ip6table_nat iptable_filter ip6table_filter nf_tables xt_MASQUERADE xt_addrtype xt_comment xt_conntrack xt_mark xt_multiport xt_nat xt_tcpudp overlay &
                         modprobe -q isofs || true
                         cidata=/run/sandbox-cidata
                         mkdir -p -m 700 "$cidata"
-                        mount -o ro /dev/disk/by-label/cidata "$cidata"
+                        mount $from "$cidata"
                         now=$(state "$cidata")
                         names=$(awk '{ gsub("\\047", "") } /macaddress:/ { mac = $2 } /set-name:/ { print mac, $2 }' "$cidata/network-config")
                         umount "$cidata"
@@ -2763,11 +2802,16 @@ class Sandbox implements Callable<Integer> {
                         # In cloud-init's own words, which Lima (start --progress) and sandbox look for in this log.
                         echo "Cloud-init (left out, nothing is new) running 'init-local'"
                         code=0
-                        for script in /var/lib/cloud/scripts/per-boot/*; do
-                          [ ! -x "$script" ] || PATH=/usr/local/lib/sandbox/finish:$PATH "$script" || code=$?
-                        done
+                        if [ -d "$kept/scripts" ] && mkdir -p -m 700 "$lima" && mount $from "$lima" && mount --bind "$kept/scripts" "$lima/boot.Linux"; then
+                          LIMA_CIDATA_MNT=$lima "$lima/boot.sh" || code=$?
+                          umount "$lima/boot.Linux" || true
+                        else
+                          for script in /var/lib/cloud/scripts/per-boot/*; do
+                            [ ! -x "$script" ] || "$script" || code=$?
+                          done
+                        fi
                         rm -f "$kept/trying"
-                        [ "$code" -eq 0 ] || rm -rf "$kept"
+                        [ "$code" -eq 0 ] || rm -f "$kept/state"
                         echo "Cloud-init (left out, nothing is new) finished"
                         logger --journald <<LINES || true
                     MESSAGE=Cloud-init (left out, nothing is new) finished
@@ -2777,18 +2821,15 @@ class Sandbox implements Callable<Integer> {
                         ;;
                     esac
                     END
-                    # For one file of its own, which is there since the first boot, a boot script of Lima's has systemd read all units
-                    # anew at each: seconds where the processor is emulated. That one call is left out.
-                    mkdir -p /usr/local/lib/sandbox/finish
-                    cat >/usr/local/lib/sandbox/finish/systemctl <<'END'
-                    #!/bin/sh
-                    if [ "$*" = daemon-reload ] && grep -q /20-rootless-base.sh "/proc/$PPID/cmdline" &&
-                      [ /etc/systemd/system/user@.service.d/lima.conf -ot /run/sandbox/fast ]; then
-                      exit 0
-                    fi
-                    exec /usr/bin/systemctl "$@"
+                    chmod 755 /usr/local/lib/sandbox/boot
+                    mkdir -p /etc/systemd/system/systemd-udev-trigger.service.d
+                    cat >/etc/systemd/system/systemd-udev-trigger.service.d/sandbox.conf <<END
+                    [Service]
+                    ExecCondition=/usr/local/lib/sandbox/boot devices
                     END
-                    chmod 755 /usr/local/lib/sandbox/boot /usr/local/lib/sandbox/finish/systemctl
+                    # Wi-Fi, which no virtual machine has, and which is loaded because the network's service asks for it.
+                    mkdir -p /etc/modprobe.d
+                    echo "blacklist cfg80211" >/etc/modprobe.d/sandbox.conf
                     device=$(systemd-escape --path --suffix=device /dev/disk/by-label/cidata)
                     cat >/etc/systemd/system/sandbox-boot.service <<END
                     [Unit]
@@ -2922,13 +2963,15 @@ class Sandbox implements Callable<Integer> {
                 - mode: readiness
                   description: the sandbox is set up
                   script: |
-                    #!/bin/sh
+                    #!/bin/bash
                     # Lima asks 200 times and then gives up, after ten minutes if each try answers at once. Waiting here gives a
-                    # slow machine or a slow network almost two hours for its first boot.
-                    for second in $(seq 30); do
-                      if grep -qsx "agent-sandbox 2" /run/sandbox/ready; then exit 0; fi
+                    # slow machine or a slow network almost two hours for its first boot. The shell alone does it, with a pipe that
+                    # nobody writes to: each program would take its time from the boot.
+                    exec 4<> <(:)
+                    for second in {1..30}; do
+                      if [ -e /run/sandbox/ready ] && [ "$(</run/sandbox/ready)" = "agent-sandbox 2" ]; then exit 0; fi
                       if [ -e /run/sandbox/failed ]; then exit 1; fi
-                      sleep 1
+                      read -r -t 1 -u 4 || true
                     done
                     exit 1
                   hint: |
