@@ -1588,7 +1588,7 @@ class Sandbox implements Callable<Integer> {
         private void install(String question, String error, String... programs) {
             if (!talk.yes && !talk.interactive()) {
                 throw new Lima.Failure(error + "\nTo have it installed: " + host.sibling("lima-install")
-                        + "; sandbox --yes does it too");
+                        + "; " + host.command + " --yes does it too");
             }
             List<String> call = installer(error);
             if (!talk.yes) {

@@ -223,7 +223,8 @@ class RealLimaIT {
     @Order(12)
     void oddDirectoriesSurviveARestart() throws IOException {
         limactl("stop", "demo").exits(0);
-        restarted("odd", "sh", "-c", "ls /run/sandbox/fast || journalctl -b -o cat -u sandbox-boot")
+        restarted("odd", "sh", "-c", "ls /run/sandbox/fast || journalctl -b -o cat -u sandbox-boot;"
+                + " sudo journalctl -b -o cat _PID=1 | grep 'Reload requested.*sandbox-boot-finish'; true")
                 .out("/run/sandbox/fast\n");
         // What was left out, and that nothing is missing for it.
         sandbox(Duration.ofMinutes(4), "odd", "sh", "-c",
